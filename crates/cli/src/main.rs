@@ -1,0 +1,2 @@
+//! The kcopy binary.
+fn main() {}

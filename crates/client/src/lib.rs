@@ -1,0 +1,3 @@
+//! An asynchronous Kafka client in pure Rust.
+#![forbid(unsafe_code)]
+

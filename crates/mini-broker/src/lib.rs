@@ -1,0 +1,3 @@
+//! An in-memory Kafka cluster for tests.
+#![forbid(unsafe_code)]
+
