@@ -2,6 +2,7 @@
 //!
 //! - [`messages`]: every request, response and piece of data, generated from the tables in `tables/`.
 //! - [`frame`]: length-prefixed frames with their headers.
+//! - [`records`]: record batches, which messages carry as bytes.
 //! - [`codec`]: the reader and writer below them, bounded against hostile bytes.
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod error_code;
 pub mod frame;
 pub mod messages;
 pub mod partitioner;
+pub mod records;
 
 pub use codec::{
     DecodeError, EncodeError, Message, Reader, RecordBytes, Request, Str, TaggedFields, Uuid, Writer,

@@ -1,0 +1,276 @@
+//! Writing batches.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    attributes::{Attributes, Compression, TimestampType},
+    batch::{HEADER_LEN, LENGTH_OVERHEAD, MAGIC, at},
+    compression::compress,
+    control::EndTxnMarker,
+    error::RecordsError,
+    headers::Headers,
+    varint::{MAX_LEN_64, len_of, put},
+};
+
+/// How a batch is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BatchOptions {
+    /// How to compress the records.
+    pub compression: Compression,
+    /// How hard to compress; `None` is the codec's default. gzip 1 to 9, zstd 1 to 22; the others have no
+    /// levels.
+    pub level: Option<i32>,
+    /// Who sets the timestamps: producers leave it at `CreateTime`.
+    pub timestamp_type: TimestampType,
+    /// The offset of the first record: producers leave it at 0, the broker assigns it.
+    pub base_offset: i64,
+    /// The leader's epoch; -1, the default of [`BatchOptions::new`] and of producers, if not known.
+    pub partition_leader_epoch: Option<i32>,
+    /// How many bytes to reserve at once.
+    pub capacity: usize,
+}
+
+impl BatchOptions {
+    /// The options of a producer that compresses with `compression`.
+    pub fn new(compression: Compression) -> Self {
+        BatchOptions { compression, ..Self::default() }
+    }
+}
+
+/// Which producer a batch is from (KIP-98).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerStamp {
+    /// The producer id; -1 for a producer that is not idempotent.
+    pub id: i64,
+    /// The producer's epoch; -1 without an id.
+    pub epoch: i16,
+    /// The sequence number of the first record; -1 without an id.
+    pub base_sequence: i32,
+    /// Whether the batch is part of a transaction.
+    pub transactional: bool,
+}
+
+impl ProducerStamp {
+    /// The stamp of a producer that is not idempotent.
+    pub const NONE: ProducerStamp =
+        ProducerStamp { id: -1, epoch: -1, base_sequence: -1, transactional: false };
+}
+
+impl Default for ProducerStamp {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Everything of a record but key, value and headers, at its longest.
+const MAX_RECORD_OVERHEAD: usize = 5 + 1 + MAX_LEN_64 + 5 + 5 + 5 + 5;
+
+/// Writes a batch. Each record goes straight to its place in the final bytes; compression happens in
+/// [`BatchBuilder::finish`], over all of them at once.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    options: BatchOptions,
+    /// The header, not filled in before the end, and the records.
+    buffer: BytesMut,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl BatchBuilder {
+    /// An empty batch.
+    pub fn new(options: BatchOptions) -> Self {
+        Self::with_buffer(options, BytesMut::new())
+    }
+
+    /// An empty batch that is written into `buffer`, whose contents are discarded: reuse of large buffers is
+    /// worth it, as many allocators return them to the system each time. Get one back from a finished batch
+    /// with [`Bytes::try_into_mut`].
+    pub fn with_buffer(options: BatchOptions, mut buffer: BytesMut) -> Self {
+        buffer.clear();
+        buffer.reserve(HEADER_LEN.max(options.capacity));
+        buffer.put_bytes(0, HEADER_LEN);
+        BatchBuilder { options, buffer, count: 0, base_timestamp: -1, max_timestamp: -1 }
+    }
+
+    /// Adds a record with the next offset.
+    ///
+    /// `timestamp` is in milliseconds since 1970, -1 for none.
+    ///
+    /// # Errors
+    /// `TooLarge` if the batch would outgrow the 2 GiB or 2^31 - 1 records of its format; it stays as it was.
+    #[inline]
+    pub fn append(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Headers<'_>,
+    ) -> Result<(), RecordsError> {
+        let base_timestamp = if self.count == 0 { timestamp } else { self.base_timestamp };
+        let timestamp_delta = timestamp.wrapping_sub(base_timestamp);
+        let body = body_len(timestamp_delta, self.count, key, value, headers);
+        let size = len_of(body as i64) + body;
+        if size > (i32::MAX as usize) - self.buffer.len() || self.count == i32::MAX {
+            return Err(self.full(size));
+        }
+        self.base_timestamp = base_timestamp;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+
+        let key_bytes = key.unwrap_or_default();
+        let value_bytes = value.unwrap_or_default();
+        self.buffer.reserve(size);
+        let mut small = [0; MAX_RECORD_OVERHEAD];
+        let mut end = put(&mut small, 0, body as i64);
+        small[end] = 0; // record attributes: none are defined
+        end = put(&mut small, end + 1, timestamp_delta);
+        end = put(&mut small, end, i64::from(self.count));
+        end = put(&mut small, end, nullable_len(key));
+        self.buffer.extend_from_slice(&small[..end]);
+        self.buffer.extend_from_slice(key_bytes);
+        end = put(&mut small, 0, nullable_len(value));
+        self.buffer.extend_from_slice(&small[..end]);
+        self.buffer.extend_from_slice(value_bytes);
+        end = put(&mut small, 0, i64::from(headers.count()));
+        self.buffer.extend_from_slice(&small[..end]);
+        self.buffer.extend_from_slice(headers.encoded());
+        self.count += 1;
+        Ok(())
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How large the batch is: exact without compression, and before it otherwise.
+    pub fn estimated_size(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// How large the batch would be with one more record; at most a few bytes too many.
+    #[inline]
+    pub fn estimated_size_with(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Headers<'_>,
+    ) -> usize {
+        self.buffer.len() + record_size_bound(key, value, headers)
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &BatchOptions {
+        &self.options
+    }
+
+    /// The largest timestamp so far, if there is a record.
+    pub fn max_timestamp(&self) -> Option<i64> {
+        (self.count > 0).then_some(self.max_timestamp)
+    }
+
+    /// Compresses, fills in the header and returns the batch.
+    ///
+    /// # Errors
+    /// `TooLarge` if compression makes it outgrow its format, `InvalidRecord` if the compressor fails.
+    pub fn finish(self, stamp: ProducerStamp) -> Result<Bytes, RecordsError> {
+        self.finish_with(stamp, false)
+    }
+
+    /// The batch that ends a transaction: one marker, as the coordinator has the leaders write it.
+    /// `stamp.base_sequence` and `stamp.transactional` are what markers always have, whatever is given.
+    ///
+    /// # Errors
+    /// None in practice: the batch is small and not compressed.
+    pub fn control(
+        options: BatchOptions,
+        timestamp: i64,
+        stamp: ProducerStamp,
+        marker: EndTxnMarker,
+    ) -> Result<Bytes, RecordsError> {
+        let mut builder = Self::new(BatchOptions { compression: Compression::None, ..options });
+        builder.append(timestamp, Some(&marker.key()), Some(&marker.value()), Headers::EMPTY)?;
+        let stamp = ProducerStamp { base_sequence: -1, transactional: true, ..stamp };
+        builder.finish_with(stamp, true)
+    }
+
+    fn finish_with(mut self, stamp: ProducerStamp, control: bool) -> Result<Bytes, RecordsError> {
+        let BatchOptions { compression, level, .. } = self.options;
+        if compression != Compression::None {
+            let mut out = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
+            out.resize(HEADER_LEN, 0);
+            compress(compression, level, &self.buffer[HEADER_LEN..], &mut out)?;
+            self.buffer = BytesMut::from(Bytes::from(out));
+        }
+        let length = i32::try_from(self.buffer.len() - LENGTH_OVERHEAD)
+            .map_err(|_| RecordsError::too_large("compressed batch exceeds 2 GiB"))?;
+        let attributes = Attributes::default()
+            .with_compression(compression)
+            .with_timestamp_type(self.options.timestamp_type)
+            .with_transactional(stamp.transactional)
+            .with_control(control);
+        let header = &mut self.buffer[..HEADER_LEN];
+        let mut set = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
+        set(at::BASE_OFFSET, &self.options.base_offset.to_be_bytes());
+        set(at::LENGTH, &length.to_be_bytes());
+        set(at::PARTITION_LEADER_EPOCH, &self.options.partition_leader_epoch.unwrap_or(-1).to_be_bytes());
+        set(at::MAGIC, &MAGIC.to_be_bytes());
+        set(at::ATTRIBUTES, &attributes.0.to_be_bytes());
+        set(at::LAST_OFFSET_DELTA, &(self.count - 1).max(0).to_be_bytes());
+        set(at::BASE_TIMESTAMP, &self.base_timestamp.to_be_bytes());
+        set(at::MAX_TIMESTAMP, &self.max_timestamp.to_be_bytes());
+        set(at::PRODUCER_ID, &stamp.id.to_be_bytes());
+        set(at::PRODUCER_EPOCH, &stamp.epoch.to_be_bytes());
+        set(at::BASE_SEQUENCE, &stamp.base_sequence.to_be_bytes());
+        set(at::RECORD_COUNT, &self.count.to_be_bytes());
+        let crc = crc32c::crc32c(&self.buffer[at::ATTRIBUTES..]);
+        self.buffer[at::CRC..at::ATTRIBUTES].copy_from_slice(&crc.to_be_bytes());
+        Ok(self.buffer.freeze())
+    }
+
+    #[cold]
+    fn full(&self, size: usize) -> RecordsError {
+        RecordsError::too_large(format!(
+            "a record of {size} bytes does not fit a batch of {} records and {} bytes",
+            self.count,
+            self.buffer.len()
+        ))
+    }
+}
+
+/// The most bytes that a record takes in a batch.
+#[inline]
+fn record_size_bound(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers<'_>) -> usize {
+    MAX_RECORD_OVERHEAD + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.encoded().len()
+}
+
+#[inline(always)]
+fn nullable_len(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |bytes| bytes.len() as i64)
+}
+
+/// The length of a record without the length field itself.
+#[inline(always)]
+fn body_len(
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: Headers<'_>,
+) -> usize {
+    let key_len = nullable_len(key);
+    let value_len = nullable_len(value);
+    1 + len_of(timestamp_delta)
+        + len_of(i64::from(offset_delta))
+        + len_of(key_len)
+        + key_len.max(0) as usize
+        + len_of(value_len)
+        + value_len.max(0) as usize
+        + len_of(i64::from(headers.count()))
+        + headers.encoded().len()
+}
