@@ -1,0 +1,32 @@
+# A convenience over scripts/, which need no `just`.
+
+default:
+    @just --list --unsorted
+
+# The story: Kafka to PostgreSQL and back, told step by step
+demo:
+    scripts/demo
+
+# The whole suite; the last line sums it up
+test *ARGS:
+    scripts/test {{ARGS}}
+
+# Side by side with kcat, in one table
+bench *ARGS:
+    scripts/bench {{ARGS}}
+
+# Format, clippy, docs, licences and banned dependencies
+lint:
+    scripts/lint
+
+# The static binary and its links, in target/dist
+static:
+    scripts/static
+
+# The same session against Apache Kafka
+interop *ARGS:
+    scripts/interop {{ARGS}}
+
+# Hostile bytes against every decoder: `just fuzz 10000000`
+fuzz CASES="1000000":
+    scripts/fuzz {{CASES}}

@@ -1,0 +1,110 @@
+# Sourced by the scripts beside it: what they share. Bash, `set -euo pipefail` in the caller.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+case $target in /*) ;; *) target=$PWD/$target ;; esac
+# What is downloaded or built once and serves every clone: jars, tools, PostgreSQL binaries.
+# shellcheck disable=SC2034
+cache=${KCOPY_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/target}/.cache}/kcopy}
+
+if [ -t 2 ]; then bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'; else bold='' dim='' red='' green='' plain=''; fi
+export bold dim red green plain
+
+say() { printf '%s\n' "${bold}== $*${plain}" >&2; }
+note() { printf '%s\n' "${dim}   $*${plain}" >&2; }
+die() {
+  printf '%s\n' "${red}${0##*/}: $*${plain}" >&2
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# Debian packages, where that is possible: `apt_install PACKAGE...` fails quietly elsewhere.
+apt_install() {
+  is_root && have apt-get || return 1
+  if [ -z "${apt_updated:-}" ]; then
+    apt-get update -qq >&2 </dev/null || return 1
+    apt_updated=1
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# The user that PostgreSQL's server runs as: it refuses root.
+unprivileged_user() {
+  if ! is_root; then id -un; elif id -u postgres >/dev/null 2>&1; then echo postgres; else echo nobody; fi
+}
+
+# `as_unprivileged CMD...` replaces this process: use it as the last command, or in a subshell.
+as_unprivileged() {
+  local user
+  is_root || exec "$@"
+  user=$(unprivileged_user)
+  if have setpriv; then
+    exec setpriv --reuid="$(id -u "$user")" --regid="$(id -g "$user")" --clear-groups -- "$@"
+  elif have runuser; then
+    exec runuser -u "$user" -- "$@"
+  fi
+  die "neither setpriv nor runuser is there to run PostgreSQL as $user (both are in util-linux)"
+}
+
+# Counting, for the scripts that check: `check NAME CMD...` shows a command's output only when it fails.
+passed=0 failed=0 skipped=0
+
+ok() {
+  passed=$((passed + ${2:-1}))
+  printf '%s\n' "${green}ok${plain}      $1" >&2
+}
+bad() {
+  failed=$((failed + ${2:-1}))
+  printf '%s\n' "${red}FAILED${plain}  $1" >&2
+}
+skip() {
+  skipped=$((skipped + 1))
+  printf '%s\n' "skipped $1" >&2
+}
+check() {
+  local name=$1 log rc=0
+  shift
+  mkdir -p "$target/logs"
+  log=$target/logs/${name//[^A-Za-z0-9.-]/_}
+  "$@" >"$log" 2>&1 </dev/null || rc=$?
+  if [ "$rc" = 0 ]; then ok "$name"; else
+    tail -n "${KCOPY_LOG_LINES:-200}" "$log" >&2
+    bad "$name (exit $rc, all of it in $log)"
+  fi
+}
+# `cargo_tests NAME [CARGO ARG...]`: one line for each test program, failures in full, all of it counted. A test that
+# cannot run where it stands says so in the file KCOPY_SKIPPED, and is taken off the passed ones.
+cargo_tests() {
+  local name=$1 log skips rc=0 p f n
+  shift
+  mkdir -p "$target/logs"
+  log=$target/logs/$name skips=$target/logs/$name.skipped
+  : >"$skips"
+  KCOPY_SKIPPED=$skips cargo test --locked --workspace --no-fail-fast "$@" 2>&1 </dev/null | tee "$log" \
+    | awk '/^ *Running|^ *Doc-tests|^test result|FAILED|panicked|^failures:$/ { print; fflush(); next } /^---- /,/^$/ { print; fflush() }' >&2 \
+    || rc=$?
+  read -r p f < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
+  n=$(sort -u "$skips" | wc -l)
+  sort -u "$skips" | sed 's/^/skipped /' >&2
+  passed=$((passed + p - n)) failed=$((failed + f)) skipped=$((skipped + n))
+  if [ "$rc" != 0 ] && [ "$f" = 0 ]; then
+    tail -n 60 "$log" >&2
+    bad "$name: cargo test failed before it could count (exit $rc, all of it in $log)"
+  fi
+}
+# Adds up another script's last line.
+add_totals() {
+  local p f s
+  if [[ $1 =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+    p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]} s=${BASH_REMATCH[3]}
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  else
+    bad "a line of totals was expected here: '$1'"
+  fi
+}
+totals() {
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" = 0 ]
+}
