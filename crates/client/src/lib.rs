@@ -1,3 +1,26 @@
 //! An asynchronous Kafka client in pure Rust.
 #![forbid(unsafe_code)]
 
+mod backoff;
+mod client;
+mod config;
+mod connection;
+mod error;
+mod metadata;
+mod pool;
+#[cfg(test)]
+mod testing;
+mod transport;
+
+/// The protocol itself, for requests that have no function of their own here.
+pub use kcopy_wire as wire;
+
+pub use self::{
+    backoff::Backoff,
+    client::{Client, CoordinatorKind, Lane, Retry, Target},
+    config::{ClientConfig, ClientConfigBuilder, HostPort},
+    connection::{ApiVersionRanges, Connection, PendingResponse},
+    error::{Advice, Error, ErrorKind, Persisted, Result},
+    metadata::{Broker, Metadata, Partition, Topic},
+    transport::{AddressFamily, BoxFuture, BoxStream, Connect, Stream, TcpConnect},
+};

@@ -1,0 +1,142 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kcopy_wire::messages::{
+    FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest, ListGroupsResponse,
+    find_coordinator_response::Coordinator, metadata_response::MetadataResponseTopic,
+};
+
+use super::*;
+use crate::testing::{Peer, brokers, scripted};
+
+/// A broker of the cluster (1 at one, 2 at two) that answers everything which these tests ask.
+async fn serve(mut peer: Peer, id: i32) {
+    peer.negotiate().await;
+    while let Some(request) = peer.receive().await {
+        match request.key {
+            kcopy_wire::ApiKey::Metadata => {
+                let asked: MetadataRequest = request.decode();
+                let mut response = brokers(&[(1, "one"), (2, "two")]);
+                for topic in asked.topics.unwrap_or_default() {
+                    response.topics.push(MetadataResponseTopic { name: topic.name, ..Default::default() });
+                }
+                peer.answer::<MetadataRequest>(&request, &response).await;
+            }
+            kcopy_wire::ApiKey::FindCoordinator => {
+                let found = Coordinator {
+                    key: "g".into(),
+                    node_id: 2,
+                    host: "two".into(),
+                    port: 9092,
+                    ..Default::default()
+                };
+                let response = FindCoordinatorResponse { coordinators: vec![found], ..Default::default() };
+                peer.answer::<FindCoordinatorRequest>(&request, &response).await;
+            }
+            _ => {
+                let response = ListGroupsResponse { throttle_time_ms: id, ..Default::default() };
+                peer.answer::<ListGroupsRequest>(&request, &response).await;
+            }
+        }
+    }
+}
+
+fn id_of(address: &str) -> i32 {
+    if address == "one:9092" { 1 } else { 2 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_reach_the_broker_that_is_meant() {
+    let config = scripted(|_, address, peer| Some(serve(peer, id_of(&address)))).build().unwrap();
+    let client = Client::connect(config).await.unwrap();
+    let request = ListGroupsRequest::default();
+    for (target, expected) in [
+        (Target::Broker(2), 2),
+        (Target::Broker(1), 1),
+        (Target::Controller, 1),
+        (Target::Coordinator(CoordinatorKind::Group, "g"), 2),
+    ] {
+        let response = client.request(target, &request).await.unwrap();
+        assert_eq!(response.throttle_time_ms, expected, "{target:?}");
+    }
+    let error = client.request(Target::Broker(9), &request).await.unwrap_err();
+    assert!(error.message().contains("no broker 9"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_bootstrap_server_is_passed_over() {
+    let config = scripted(|_, address, peer| (id_of(&address) == 2).then(|| serve(peer, 2)))
+        .bootstrap_servers("one:9092,two:9092")
+        .build()
+        .unwrap();
+    let before = Instant::now();
+    Client::connect(config).await.unwrap();
+    assert_eq!(before.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_there_is_an_error_within_the_time_given() {
+    let config = scripted(|_, _, _| None::<std::future::Ready<()>>)
+        .bootstrap_servers("one:9092,two:9092")
+        .operation_timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let before = Instant::now();
+    let error = Client::connect(config).await.unwrap_err();
+    assert!(before.elapsed() <= Duration::from_secs(5));
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let text = "connecting did not succeed within 5 s: none of 2 brokers could be reached";
+    assert!(error.message().starts_with(text), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_comes_back_is_found_again() {
+    // The first connection is cut after the negotiation, the next two are refused.
+    let config = scripted(|count, _, mut peer| {
+        (count == 0 || count > 2).then_some(async move {
+            if count == 0 {
+                peer.negotiate().await;
+            } else {
+                serve(peer, 1).await;
+            }
+        })
+    });
+    let client = Client::connect(config.build().unwrap()).await.unwrap();
+    let mut retry = client.retry("listing groups");
+    let response = loop {
+        let request = ListGroupsRequest::default();
+        match retry.limit(client.request(Target::Any, &request)).await {
+            Ok(response) => break response,
+            Err(error) => retry.after(error, &[]).await.unwrap(),
+        }
+    };
+    assert_eq!(response.throttle_time_ms, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_asked_for_once_and_again_with_age() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let config = scripted(|_, _, mut peer| {
+        Some(async move {
+            peer.negotiate().await;
+            while let Some(request) = peer.receive().await {
+                ASKED.fetch_add(1, Ordering::SeqCst);
+                let asked: MetadataRequest = request.decode();
+                let mut response = brokers(&[(1, "one")]);
+                for topic in asked.topics.unwrap_or_default() {
+                    response.topics.push(MetadataResponseTopic { name: topic.name, ..Default::default() });
+                }
+                peer.answer::<MetadataRequest>(&request, &response).await;
+            }
+        })
+    });
+    let client = Client::connect(config.build().unwrap()).await.unwrap();
+    let (a, b) = tokio::join!(client.refresh_metadata(&["t"], 0), client.refresh_metadata(&["t"], 0));
+    assert_eq!((a.unwrap().generation, b.unwrap().generation), (1, 1));
+    client.topics(&["t"]).await.unwrap();
+    assert_eq!(ASKED.load(Ordering::SeqCst), 1);
+    client.topics(&["t", "u"]).await.unwrap();
+    assert_eq!(ASKED.load(Ordering::SeqCst), 2);
+    tokio::time::advance(Duration::from_secs(301)).await;
+    client.topics(&["t"]).await.unwrap();
+    assert_eq!(ASKED.load(Ordering::SeqCst), 3);
+}
