@@ -1,0 +1,63 @@
+//! Reading stdin or files and writing records to Kafka.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Common, CopyFormat};
+
+/// stdin or files to Kafka.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Produce {
+    /// Brokers, properties, verbosity.
+    pub common: Common,
+    /// Where records go, unless a `topic` column of the input says otherwise.
+    pub topic: String,
+    /// Where they come from.
+    pub input: Input,
+    /// What the input is.
+    pub format: InputFormat,
+    /// Headers for every record, duplicates kept, before the record's own; `None` is a null value.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The partition for every record, or the partitioner's choice.
+    pub partition: Option<i32>,
+    /// Stop after so many records.
+    pub max_messages: Option<u64>,
+    /// Copy the input to stdout (`-T`).
+    pub tee: bool,
+    /// Go on after errors that are not fatal (`-E`).
+    pub keep_going: bool,
+    /// Time for metadata (`-m`); `None` waits for ever.
+    pub metadata_timeout: Option<Duration>,
+}
+
+/// Where records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input.
+    Stdin,
+    /// A file that is split like standard input (`-l`).
+    File(PathBuf),
+    /// Files of which each is the value of one record.
+    WholeFiles(Vec<PathBuf>),
+}
+
+/// What the input is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputFormat {
+    /// Records between delimiters.
+    Delimited {
+        /// Between records; never empty.
+        delimiter: Vec<u8>,
+        /// Between key and value (`-K`); the first one in a record splits. Empty ones never split.
+        key_delimiter: Option<Vec<u8>>,
+        /// The key where the record has none (`-k`).
+        fixed_key: Option<Vec<u8>>,
+        /// Empty keys and values are NULL (`-Z`). Without `-K`, an empty record is then a NULL value, else it
+        /// is skipped.
+        empty_is_null: bool,
+    },
+    /// kcat's JSON envelopes, one a line.
+    Json,
+    /// From COPY ... TO.
+    Copy(CopyFormat),
+}

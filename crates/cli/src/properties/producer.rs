@@ -1,0 +1,75 @@
+//! Properties of producers.
+
+use super::catalog::{Effect::*, INT_MAX, Kind, Kind::*, Property, Scope::*, integer, property};
+
+const JVM: &str = "it names Java classes, which kcopy cannot load";
+const MILLIS: Kind = Number { min: 0.0, max: 900_000.0 };
+
+pub(super) const PARTITIONERS: &[&str] =
+    &["random", "consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random"];
+pub(super) const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
+
+#[rustfmt::skip] // A table reads best with its documentation below each row.
+pub(super) const PROPERTIES: &[Property] = &[
+    property("acks", &["request.required.acks"], Producer, Acks, "all", Applied,
+        "Who must have a record before it counts as sent: `all` in-sync replicas, the leader (1), or nobody (0)."),
+    property("enable.idempotence", &[], Producer, Boolean, "true", Applied,
+        "Write every record once and in order, whatever is retried. Needs acks=all."),
+    property("transactional.id", &[], Producer, Text, "", Later("transactions"),
+        "Send the whole input as one transaction."),
+    property("transaction.timeout.ms", &[], Producer, integer(1000, INT_MAX), "60000", Ignored("it matters only with transactional.id"),
+        "Milliseconds after which a broker aborts a transaction."),
+    property("transaction.two.phase.commit.enable", &[], Producer, Boolean, "false", Later("transactions"),
+        "Let an outside coordinator decide over transactions."),
+    property("enable.gapless.guarantee", &[], Producer, Boolean, "false", Ignored("the first record that cannot be delivered already fails the run"),
+        "Fail when a record is missing between others."),
+    property("linger.ms", &["queue.buffering.max.ms"], Producer, MILLIS, "5", Applied,
+        "Milliseconds to wait for more records before a batch is sent that is not full."),
+    property("batch.size", &[], Producer, integer(1, INT_MAX), "1000000", Applied,
+        "Bytes of one batch at most."),
+    property("batch.num.messages", &[], Producer, integer(1, 1_000_000), "10000", Applied,
+        "Records of one batch at most."),
+    property("queue.buffering.max.messages", &[], Producer, integer(0, INT_MAX), "100000", Ignored("queue.buffering.max.kbytes bounds memory; a full queue makes the reading of input wait"),
+        "Records waiting to be sent at most."),
+    property("queue.buffering.max.kbytes", &[], Producer, integer(1, INT_MAX), "32768", Applied,
+        "Kilobytes waiting to be sent at most; reading the input then waits."),
+    property("buffer.memory", &[], Producer, integer(0, i64::MAX), "33554432", Applied,
+        "Java's form of queue.buffering.max.kbytes, in bytes."),
+    property("max.block.ms", &[], Producer, integer(0, i64::MAX), "60000", Ignored("reading the input waits as long as there is no room"),
+        "Milliseconds that a Java producer waits for room."),
+    property("queue.buffering.backpressure.threshold", &[], Producer, integer(1, 1_000_000), "1", Ignored("max.in.flight decides"),
+        "Requests in flight from which batches keep growing."),
+    property("retries", &["message.send.max.retries"], Producer, integer(0, INT_MAX), "2147483647", Applied,
+        "How often a batch is sent again at most, within message.timeout.ms."),
+    property("request.timeout.ms", &[], Producer, integer(1, 900_000), "30000", Applied,
+        "Milliseconds within which the replicas must have a batch; the broker watches it."),
+    property("message.timeout.ms", &["delivery.timeout.ms"], Producer, integer(0, INT_MAX), "300000", Applied,
+        "Milliseconds within which a record must be delivered, retries included; 0 waits for ever."),
+    property("compression.type", &["compression.codec"], Producer, OneOf(CODECS), "none", Applied,
+        "How batches are compressed; `-z` sets it too."),
+    property("compression.level", &[], Producer, integer(-131_072, 22), "-1", Applied,
+        "How hard to compress: gzip 0 to 9, lz4 0 to 12, zstd 1 to 22; -1 is the codec's own default."),
+    property("compression.gzip.level", &[], Producer, integer(-1, 9), "-1", Applied, "compression.level for gzip only."),
+    property("compression.lz4.level", &[], Producer, integer(1, 17), "9", Applied, "compression.level for lz4 only."),
+    property("compression.zstd.level", &[], Producer, integer(-131_072, 22), "3", Applied, "compression.level for zstd only."),
+    property("partitioner", &[], Producer, OneOf(PARTITIONERS), "consistent_random", Applied,
+        "Which partition a record without one goes to. `consistent*` is librdkafka's CRC-32, `murmur2*` Java's hash; `*_random` spreads records without key."),
+    property("partitioner.class", &[], Producer, Text, "", Later("Java partitioners (set `partitioner=murmur2_random` for Java's default)"),
+        "Java class that chooses partitions."),
+    property("partitioner.adaptive.partitioning.enable", &[], Producer, Boolean, "true", Ignored("records without key fill one partition's batch after the other"),
+        "Prefer fast brokers for records without key."),
+    property("partitioner.availability.timeout.ms", &[], Producer, integer(0, i64::MAX), "0", Ignored("records without key fill one partition's batch after the other"),
+        "Milliseconds after which a slow broker gets no records without key."),
+    property("partitioner.ignore.keys", &[], Producer, Boolean, "false", Later("partitioner.ignore.keys (set `partitioner=random`)"),
+        "Spread records with key too."),
+    property("sticky.partitioning.linger.ms", &[], Producer, integer(0, 900_000), "10", Ignored("records without key fill one partition's batch after the other"),
+        "Milliseconds to stay with one partition for records without key."),
+    property("queuing.strategy", &[], Producer, OneOf(&["fifo", "lifo"]), "fifo", Ignored("order is always kept"),
+        "Order in which librdkafka's queue is emptied."),
+    property("produce.offset.report", &[], Producer, Boolean, "false", Ignored("-vv always reports offsets"),
+        "Report offsets of delivered records."),
+    property("delivery.report.only.error", &[], Producer, Boolean, "false", Ignored("-v decides what is reported"),
+        "Report only failed deliveries."),
+    property("key.serializer", &[], Producer, Text, "", Ignored(JVM), "Java class that writes keys."),
+    property("value.serializer", &[], Producer, Text, "", Ignored(JVM), "Java class that writes values."),
+];
