@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     attributes::Attributes,
-    compression::{RecordLimits, decompress},
+    compression::{Decompressor, RecordLimits},
     error::{RecordsError, RecordsErrorKind},
     record::{MIN_RECORD_LEN, RecordIter},
 };
@@ -178,10 +178,26 @@ impl Batch {
     /// If the record count cannot be true, the compression is unknown or the compressed bytes are broken,
     /// or if they decompress to more than `limits` allow. The checksum is not looked at.
     pub fn open(&self, limits: RecordLimits) -> Result<OpenBatch, RecordsError> {
-        self.open_unnamed(limits).map_err(|error| error.in_batch(self.base_offset()))
+        self.open_with(limits, &mut Decompressor::new())
     }
 
-    fn open_unnamed(&self, limits: RecordLimits) -> Result<OpenBatch, RecordsError> {
+    /// [`Batch::open`] with working memory that is kept from batch to batch.
+    ///
+    /// # Errors
+    /// As [`Batch::open`].
+    pub fn open_with(
+        &self,
+        limits: RecordLimits,
+        decompressor: &mut Decompressor,
+    ) -> Result<OpenBatch, RecordsError> {
+        self.open_unnamed(limits, decompressor).map_err(|error| error.in_batch(self.base_offset()))
+    }
+
+    fn open_unnamed(
+        &self,
+        limits: RecordLimits,
+        decompressor: &mut Decompressor,
+    ) -> Result<OpenBatch, RecordsError> {
         let count = self.record_count();
         let count = u32::try_from(count)
             .map_err(|_| RecordsError::invalid(format!("negative record count {count}")))?;
@@ -190,7 +206,7 @@ impl Batch {
         let records = if count == 0 {
             Bytes::new()
         } else {
-            decompress(self.attributes().compression()?, records, limits)?
+            decompressor.decompress(self.attributes().compression()?, records, limits)?
         };
         let most = records.len() / MIN_RECORD_LEN;
         if count as usize > most {
@@ -249,6 +265,10 @@ impl OpenBatch {
     /// [`Bytes::slice_ref`] makes any of them outlive the walk without a copy.
     pub fn record_bytes(&self) -> &Bytes {
         &self.records
+    }
+
+    pub(super) fn into_parts(self) -> (Batch, Bytes) {
+        (self.batch, self.records)
     }
 }
 

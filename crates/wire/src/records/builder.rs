@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     attributes::{Attributes, Compression, TimestampType},
     batch::{HEADER_LEN, LENGTH_OVERHEAD, MAGIC, at},
-    compression::compress,
+    compression::Compressor,
     control::EndTxnMarker,
     error::RecordsError,
     headers::Headers,
@@ -179,7 +179,20 @@ impl BatchBuilder {
     /// # Errors
     /// `TooLarge` if compression makes it outgrow its format, `InvalidRecord` if the compressor fails.
     pub fn finish(self, stamp: ProducerStamp) -> Result<Bytes, RecordsError> {
-        self.finish_with(stamp, false)
+        self.finish_as(stamp, false, &mut Compressor::new())
+    }
+
+    /// [`BatchBuilder::finish`] with working memory that is kept from batch to batch. If the batch is
+    /// compressed, the buffer it was built in is left there: see [`Compressor::take_buffer`].
+    ///
+    /// # Errors
+    /// As [`BatchBuilder::finish`].
+    pub fn finish_with(
+        self,
+        stamp: ProducerStamp,
+        compressor: &mut Compressor,
+    ) -> Result<Bytes, RecordsError> {
+        self.finish_as(stamp, false, compressor)
     }
 
     /// The batch that ends a transaction: one marker, as the coordinator has the leaders write it.
@@ -196,16 +209,22 @@ impl BatchBuilder {
         let mut builder = Self::new(BatchOptions { compression: Compression::None, ..options });
         builder.append(timestamp, Some(&marker.key()), Some(&marker.value()), Headers::EMPTY)?;
         let stamp = ProducerStamp { base_sequence: -1, transactional: true, ..stamp };
-        builder.finish_with(stamp, true)
+        builder.finish_as(stamp, true, &mut Compressor::new())
     }
 
-    fn finish_with(mut self, stamp: ProducerStamp, control: bool) -> Result<Bytes, RecordsError> {
+    pub(super) fn finish_as(
+        mut self,
+        stamp: ProducerStamp,
+        control: bool,
+        compressor: &mut Compressor,
+    ) -> Result<Bytes, RecordsError> {
         let BatchOptions { compression, level, .. } = self.options;
         if compression != Compression::None {
             let mut out = Vec::with_capacity(HEADER_LEN + self.buffer.len() / 2);
             out.resize(HEADER_LEN, 0);
-            compress(compression, level, &self.buffer[HEADER_LEN..], &mut out)?;
-            self.buffer = BytesMut::from(Bytes::from(out));
+            compressor.compress(compression, level, &self.buffer[HEADER_LEN..], &mut out)?;
+            let built = std::mem::replace(&mut self.buffer, BytesMut::from(Bytes::from(out)));
+            compressor.keep_buffer(built);
         }
         let length = i32::try_from(self.buffer.len() - LENGTH_OVERHEAD)
             .map_err(|_| RecordsError::too_large("compressed batch exceeds 2 GiB"))?;

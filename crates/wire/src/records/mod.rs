@@ -8,7 +8,7 @@
 //! | read | [`Batches`] splits fetched bytes into [`Batch`]es, [`Batch::open`] decompresses, [`OpenBatch::records`] walks |
 //! | write | [`BatchBuilder`], one append per record, then [`BatchBuilder::finish`] |
 //! | change a stored header | [`BatchMut`] |
-//! | check what a producer sent | [`Batch::verify_crc`] |
+//! | check what a producer sent | [`Batch::verify_crc`], [`Batch::check_from_producer`], [`Batch::validate_records`] |
 //!
 //! Reading allocates nothing per record: keys, values and headers are borrowed from the batch. Nothing is
 //! allocated by a number that a peer claims.
@@ -41,6 +41,7 @@ mod error;
 mod headers;
 mod patch;
 mod record;
+mod validate;
 mod varint;
 
 pub use self::{
@@ -48,10 +49,11 @@ pub use self::{
     batch::{Batch, HEADER_LEN, LENGTH_OVERHEAD, MAGIC, OpenBatch},
     batches::{Batches, Incomplete},
     builder::{BatchBuilder, BatchOptions, ProducerStamp},
-    compression::{DEFAULT_MAX_DECOMPRESSED_BYTES, RecordLimits},
+    compression::{Compressor, DEFAULT_MAX_DECOMPRESSED_BYTES, Decompressor, RecordLimits},
     control::{ControlRecordType, EndTxnMarker},
     error::{RecordsError, RecordsErrorKind},
     headers::{Headers, HeadersBuf, HeadersIter},
     patch::BatchMut,
     record::{Record, RecordIter},
+    validate::ValidatedRecords,
 };

@@ -71,7 +71,7 @@ impl<'a> BatchMut<'a> {
         self.update_crc();
     }
 
-    fn update_crc(&mut self) {
+    pub(super) fn update_crc(&mut self) {
         let crc = crc32c::crc32c(&self.bytes[at::ATTRIBUTES..]);
         self.set(at::CRC, crc.to_be_bytes());
     }
