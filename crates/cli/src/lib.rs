@@ -4,6 +4,7 @@
 //! checked [`plan::Plan`]. Parsing only validates, running only runs.
 
 pub mod environment;
+pub mod format;
 pub mod kcat;
 pub mod plan;
 pub mod properties;

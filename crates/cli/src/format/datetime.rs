@@ -1,0 +1,318 @@
+//! Times as PostgreSQL writes and reads them: microseconds since 2000 in binary, ISO 8601 as text.
+
+use super::number::{put_i64, put_two_digits};
+
+/// Milliseconds from 1970-01-01 to 2000-01-01, where PostgreSQL starts to count.
+const EPOCH_DIFFERENCE_MS: i64 = 946_684_800_000;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+/// 4714-11-24 BC, the first day of PostgreSQL's calendar.
+const MIN_MICROS: i64 = -211_813_488_000_000_000;
+/// The first instant after 294276 AD.
+const END_MICROS: i64 = 9_223_371_331_200_000_000;
+
+/// What PostgreSQL sends for `infinity`.
+pub(super) const INFINITY: i64 = i64::MAX;
+/// What PostgreSQL sends for `-infinity`.
+pub(super) const NEGATIVE_INFINITY: i64 = i64::MIN;
+
+/// PostgreSQL's microseconds for Kafka's milliseconds; none beyond what a timestamptz can hold.
+#[inline]
+pub(super) fn micros_from_kafka(timestamp_ms: i64) -> Option<i64> {
+    let micros = timestamp_ms.checked_sub(EPOCH_DIFFERENCE_MS)?.checked_mul(1000)?;
+    (MIN_MICROS..END_MICROS).contains(&micros).then_some(micros)
+}
+
+/// Kafka's milliseconds for PostgreSQL's microseconds, rounded down; none for the infinities.
+pub(super) fn kafka_from_micros(micros: i64) -> Option<i64> {
+    if matches!(micros, INFINITY | NEGATIVE_INFINITY) {
+        return None;
+    }
+    micros.div_euclid(1000).checked_add(EPOCH_DIFFERENCE_MS)
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// `2026-11-22 18:48:00.5+00`, byte for byte what PostgreSQL writes with `TimeZone = UTC`.
+    Postgres,
+    /// `2026-11-22T18:48:00.5Z`, RFC 3339.
+    Rfc3339,
+}
+
+/// Appends a timestamptz as text in UTC.
+pub(super) fn put_timestamptz(out: &mut Vec<u8>, micros: i64, style: Style) {
+    match micros {
+        INFINITY => return out.extend_from_slice(b"infinity"),
+        NEGATIVE_INFINITY => return out.extend_from_slice(b"-infinity"),
+        _ => {}
+    }
+    let seconds = micros.div_euclid(MICROS_PER_SECOND) + EPOCH_DIFFERENCE_MS / 1000;
+    let fraction = micros.rem_euclid(MICROS_PER_SECOND);
+    let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
+    let of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
+
+    // There is no year zero: 1 BC comes before 1 AD.
+    put_padded_year(out, if year > 0 { year } else { 1 - year });
+    out.push(b'-');
+    put_two_digits(out, month);
+    out.push(b'-');
+    put_two_digits(out, day);
+    out.push(if style == Style::Postgres { b' ' } else { b'T' });
+    put_two_digits(out, of_day / 3600);
+    out.push(b':');
+    put_two_digits(out, of_day / 60 % 60);
+    out.push(b':');
+    put_two_digits(out, of_day % 60);
+    put_fraction(out, fraction as u32);
+    out.extend_from_slice(if style == Style::Postgres { b"+00" } else { b"Z" });
+    if year <= 0 {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+/// Whether the four digits of RFC 3339 can hold the year.
+pub(super) fn fits_rfc3339(micros: i64) -> bool {
+    let days =
+        micros.div_euclid(MICROS_PER_SECOND * SECONDS_PER_DAY) + EPOCH_DIFFERENCE_MS / 1000 / SECONDS_PER_DAY;
+    (1..=9999).contains(&civil_from_days(days).0)
+}
+
+fn put_padded_year(out: &mut Vec<u8>, year: i64) {
+    if year < 1000 {
+        out.push(b'0');
+        put_two_digits(out, (year / 10) as u32);
+        out.push(b'0' + (year % 10) as u8);
+    } else {
+        put_i64(out, year);
+    }
+}
+
+/// Without trailing zeros, as PostgreSQL does.
+fn put_fraction(out: &mut Vec<u8>, micros: u32) {
+    if micros == 0 {
+        return;
+    }
+    out.push(b'.');
+    let mut rest = micros;
+    let mut unit = 100_000;
+    while rest > 0 {
+        out.push(b'0' + (rest / unit) as u8);
+        rest %= unit;
+        unit /= 10;
+    }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
+fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    // Years begin in March here, so that the leap day is their last; an era is 400 years.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month as u32, day as u32)
+}
+
+/// The inverse of [`civil_from_days`].
+fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = i64::from((month + 9) % 12);
+    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Reads what PostgreSQL writes with `DateStyle = ISO` (any time zone), and RFC 3339. An offset from UTC is
+/// required: without it the time would depend on where it is read.
+pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii();
+    match text {
+        b"infinity" => return Some(INFINITY),
+        b"-infinity" => return Some(NEGATIVE_INFINITY),
+        _ => {}
+    }
+    let (text, before_christ) = match text.strip_suffix(b" BC") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let mut cursor = Cursor(text);
+    let year = i64::from(cursor.digits(4, 6)?);
+    cursor.one_of(b"-")?;
+    let month = cursor.digits(2, 2)?;
+    cursor.one_of(b"-")?;
+    let day = cursor.digits(2, 2)?;
+    cursor.one_of(b" Tt")?;
+    let hour = cursor.digits(2, 2)?;
+    cursor.one_of(b":")?;
+    let minute = cursor.digits(2, 2)?;
+    let second = if cursor.one_of(b":").is_some() { cursor.digits(2, 2)? } else { 0 };
+    let fraction = if cursor.one_of(b".,").is_some() { cursor.micros()? } else { 0 };
+    let offset_seconds = cursor.offset()?;
+    if !cursor.0.is_empty() || year == 0 {
+        return None;
+    }
+
+    let year = if before_christ { 1 - year } else { year };
+    let in_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    if !(1..=12).contains(&month) || day == 0 || minute > 59 || second > 60 || in_day > SECONDS_PER_DAY {
+        return None;
+    }
+    let days = days_from_civil(year, month, day);
+    if civil_from_days(days) != (year, month, day) {
+        return None;
+    }
+    let seconds = days * SECONDS_PER_DAY + in_day - offset_seconds - EPOCH_DIFFERENCE_MS / 1000;
+    let micros = seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(fraction)?;
+    (MIN_MICROS..END_MICROS).contains(&micros).then_some(micros)
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn one_of(&mut self, wanted: &[u8]) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        wanted.contains(&first).then(|| self.0 = rest)?;
+        Some(first)
+    }
+
+    fn digits(&mut self, at_least: usize, at_most: usize) -> Option<u32> {
+        let len = self.0.iter().take(at_most).take_while(|byte| byte.is_ascii_digit()).count();
+        if len < at_least {
+            return None;
+        }
+        let (digits, rest) = self.0.split_at(len);
+        self.0 = rest;
+        Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+    }
+
+    /// The digits after the point as microseconds, rounded.
+    fn micros(&mut self) -> Option<i64> {
+        let len = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = self.0.split_at(len);
+        self.0 = rest;
+        let at = |index: usize| digits.get(index).map_or(0, |digit| i64::from(digit - b'0'));
+        let micros = (0..6).fold(0, |number, index| number * 10 + at(index));
+        (len > 0).then_some(micros + i64::from(at(6) >= 5))
+    }
+
+    /// `Z`, or `+hh`, `+hh:mm`, `+hhmm`, `+hh:mm:ss`: seconds east of UTC.
+    fn offset(&mut self) -> Option<i64> {
+        let sign = match self.one_of(b"Zz+-")? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return Some(0),
+        };
+        let hours = self.digits(2, 2)?;
+        self.one_of(b":");
+        let minutes = if self.0.is_empty() { 0 } else { self.digits(2, 2)? };
+        self.one_of(b":");
+        let seconds = if self.0.is_empty() { 0 } else { self.digits(2, 2)? };
+        (hours < 16 && minutes < 60 && seconds < 60)
+            .then_some(sign * i64::from(hours * 3600 + minutes * 60 + seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(micros: i64, style: Style) -> String {
+        let mut out = Vec::new();
+        put_timestamptz(&mut out, micros, style);
+        String::from_utf8(out).expect("digits and punctuation")
+    }
+
+    #[test]
+    fn writes_what_postgres_writes() {
+        // The right side is `select to_timestamp(ms / 1000.0)` with TimeZone UTC on PostgreSQL 15.
+        for (ms, expected) in [
+            (0, "1970-01-01 00:00:00+00"),
+            (946_684_800_000, "2000-01-01 00:00:00+00"),
+            (1_795_373_280_120, "2026-11-22 18:48:00.12+00"),
+            (1_709_208_000_001, "2024-02-29 12:00:00.001+00"),
+            (-1, "1969-12-31 23:59:59.999+00"),
+            (253_402_300_800_000, "10000-01-01 00:00:00+00"),
+            (-62_135_596_800_001, "0001-12-31 23:59:59.999+00 BC"),
+            (-62_135_596_800_000, "0001-01-01 00:00:00+00"),
+        ] {
+            let micros = micros_from_kafka(ms).expect("in range");
+            assert_eq!(text(micros, Style::Postgres), expected);
+            assert_eq!(parse_timestamptz(expected.as_bytes()), Some(micros), "{expected}");
+            assert_eq!(kafka_from_micros(micros), Some(ms));
+        }
+        assert_eq!(
+            text(micros_from_kafka(1_795_373_280_120).expect("in range"), Style::Rfc3339),
+            "2026-11-22T18:48:00.12Z"
+        );
+        assert_eq!(text(INFINITY, Style::Postgres), "infinity");
+        assert_eq!(text(NEGATIVE_INFINITY, Style::Postgres), "-infinity");
+    }
+
+    #[test]
+    fn the_range_of_timestamptz_is_respected() {
+        assert_eq!(micros_from_kafka(i64::MAX), None);
+        assert_eq!(micros_from_kafka(i64::MIN), None);
+        assert_eq!(micros_from_kafka(9_224_318_015_999_999), Some(END_MICROS - 1000));
+        assert_eq!(micros_from_kafka(9_224_318_016_000_000), None);
+        assert_eq!(kafka_from_micros(INFINITY), None);
+        assert!(fits_rfc3339(0));
+        assert!(!fits_rfc3339(END_MICROS - 1));
+        assert!(!fits_rfc3339(MIN_MICROS));
+    }
+
+    #[test]
+    fn reads_offsets_and_fractions() {
+        let noon = micros_from_kafka(1_709_208_000_000);
+        for same in [
+            "2024-02-29 12:00:00+00",
+            "2024-02-29T12:00:00Z",
+            "2024-02-29 12:00Z",
+            "2024-02-29 17:30:00+05:30",
+            "2024-02-29 17:30:00+0530",
+            "2024-02-29 04:00:00.000-08",
+            "2024-02-29 12:19:32+00:19:32",
+        ] {
+            assert_eq!(parse_timestamptz(same.as_bytes()), noon, "{same}");
+        }
+        let micros = parse_timestamptz(b"2000-01-01 00:00:00.1234567+00");
+        assert_eq!(micros, Some(123_457));
+        assert_eq!(parse_timestamptz(b"1999-12-31 24:00:00+00"), Some(0));
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        for wrong in [
+            "",
+            "now",
+            "2024-02-29 12:00:00",
+            "2023-02-29 12:00:00+00",
+            "2024-13-01 12:00:00+00",
+            "2024-02-29 24:00:01+00",
+            "2024-02-29 12:00:00+00 junk",
+            "2024-02-29 12:00:00.+00",
+            "0000-01-01 00:00:00+00",
+            "29.02.2024 12:00:00 CET",
+            "Thu Feb 29 12:00:00 2024 UTC",
+            "294277-01-01 00:00:00+00",
+        ] {
+            assert_eq!(parse_timestamptz(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_survives_both_styles(micros in MIN_MICROS..END_MICROS) {
+            prop_assert_eq!(parse_timestamptz(text(micros, Style::Postgres).as_bytes()), Some(micros));
+            prop_assert_eq!(parse_timestamptz(text(micros, Style::Rfc3339).as_bytes()), Some(micros));
+        }
+    }
+}

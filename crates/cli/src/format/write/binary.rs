@@ -1,0 +1,131 @@
+//! COPY's binary format.
+
+use kcopy_wire::records::Record;
+
+use super::{
+    RecordContext,
+    field::{Cell, Fault, Field, Scratch, valid_text},
+    text::put_plain,
+};
+use crate::format::{
+    columns::{Columns, Type},
+    error::Problem,
+    options::FormatOptions,
+    scan::is_plain_text,
+};
+use crate::plan::InvalidText;
+
+/// What every binary COPY starts with.
+pub(in crate::format) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+/// The version that starts a binary jsonb.
+pub(in crate::format) const JSONB_VERSION: u8 = 1;
+/// PostgreSQL's limit for one value.
+const MAX_FIELD_BYTES: usize = 0x3fff_ffff;
+
+#[derive(Debug)]
+pub(super) struct BinaryWriter {
+    fields: Vec<Field>,
+    field_count: [u8; 2],
+    invalid_text: InvalidText,
+    scratch: Scratch,
+}
+
+impl BinaryWriter {
+    pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Self {
+        let fields = Field::list(columns);
+        BinaryWriter {
+            // At most 1,600, by the check of the list.
+            field_count: (fields.len() as u16).to_be_bytes(),
+            fields,
+            invalid_text: options.invalid_text,
+            scratch: Scratch::default(),
+        }
+    }
+
+    pub(super) fn column_name(&self, column: usize) -> &str {
+        &self.fields[column].name
+    }
+
+    pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(SIGNATURE);
+        // No flags, no header extension.
+        out.extend_from_slice(&[0; 8]);
+    }
+
+    pub(super) fn finish(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(-1i16).to_be_bytes());
+    }
+
+    #[inline]
+    pub(super) fn write(
+        &mut self,
+        context: &RecordContext<'_>,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        out.extend_from_slice(&self.field_count);
+        for (column, field) in self.fields.iter().enumerate() {
+            field
+                .cell(context, record, &mut self.scratch)
+                .and_then(|cell| put_cell(out, cell, field.column_type, self.invalid_text))
+                .map_err(|problem| Fault { column, problem })?;
+        }
+        Ok(())
+    }
+}
+
+#[inline]
+fn put_cell(
+    out: &mut Vec<u8>,
+    cell: Cell<'_>,
+    column_type: Type,
+    invalid_text: InvalidText,
+) -> Result<(), Problem> {
+    match (cell, column_type) {
+        (Cell::Null, _) => out.extend_from_slice(&(-1i32).to_be_bytes()),
+        (Cell::Text(text), _) if is_plain_text(text) => put_bytes(out, text)?,
+        (Cell::Text(text), _) => put_bytes(out, &valid_text(text, invalid_text)?)?,
+        (Cell::Json(json), Type::Jsonb) => {
+            put_length(out, json.len() + 1)?;
+            out.push(JSONB_VERSION);
+            out.extend_from_slice(json);
+        }
+        (Cell::Json(bytes) | Cell::Bytea(bytes), _) => put_bytes(out, bytes)?,
+        (Cell::Int(number), Type::Int2) => put_fixed(out, &(number as i16).to_be_bytes()),
+        (Cell::Int(number), Type::Int4) => put_fixed(out, &(number as i32).to_be_bytes()),
+        (Cell::Int(number), Type::Int8) => put_fixed(out, &number.to_be_bytes()),
+        (Cell::Timestamp(micros), Type::Timestamptz) => put_fixed(out, &micros.to_be_bytes()),
+        // Numbers and times that were declared as text.
+        (Cell::Int(_) | Cell::Timestamp(_), _) => {
+            let length_at = out.len();
+            put_fixed(out, &[]);
+            put_plain(out, cell);
+            let length = (out.len() - length_at - 4) as i32;
+            out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Problem> {
+    put_length(out, bytes.len())?;
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+#[inline]
+fn put_length(out: &mut Vec<u8>, length: usize) -> Result<(), Problem> {
+    if length > MAX_FIELD_BYTES {
+        return Err(Problem::TooLong { bytes: length });
+    }
+    out.extend_from_slice(&(length as i32).to_be_bytes());
+    Ok(())
+}
+
+/// A value of at most eight bytes.
+#[inline]
+fn put_fixed(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,182 @@
+//! COPY's text format: byte for byte what `COPY ... TO` writes.
+
+use kcopy_wire::records::Record;
+
+use super::{
+    RecordContext,
+    field::{Cell, Fault, Field, Scratch, valid_text},
+};
+use crate::format::{
+    base64::put_hex,
+    columns::Columns,
+    datetime::{Style, put_timestamptz},
+    error::Problem,
+    number::put_i64,
+    options::{Dialect, FormatOptions, OptionError},
+    scan::find,
+};
+use crate::plan::InvalidText;
+
+#[derive(Debug)]
+pub(super) struct TextWriter {
+    fields: Vec<Field>,
+    dialect: Dialect,
+    header: bool,
+    invalid_text: InvalidText,
+    /// Whether numbers, times and hexadecimal digits can hold neither the delimiter nor what means NULL.
+    plain_is_safe: bool,
+    scratch: Scratch,
+    plain: Vec<u8>,
+}
+
+impl TextWriter {
+    pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Result<Self, OptionError> {
+        let dialect = options.dialect()?;
+        Ok(TextWriter {
+            fields: Field::list(columns),
+            plain_is_safe: is_plain_safe(&dialect) && dialect.null == b"\\N",
+            dialect,
+            header: options.header,
+            invalid_text: options.invalid_text,
+            scratch: Scratch::default(),
+            plain: Vec::new(),
+        })
+    }
+
+    pub(super) fn column_name(&self, column: usize) -> &str {
+        &self.fields[column].name
+    }
+
+    pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        if !self.header {
+            return;
+        }
+        for (index, field) in self.fields.iter().enumerate() {
+            if index > 0 {
+                out.push(self.dialect.delimiter);
+            }
+            put_escaped(out, field.name.as_bytes(), self.dialect.delimiter);
+        }
+        out.push(b'\n');
+    }
+
+    #[inline]
+    pub(super) fn write(
+        &mut self,
+        context: &RecordContext<'_>,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        for column in 0..self.fields.len() {
+            if column > 0 {
+                out.push(self.dialect.delimiter);
+            }
+            self.field(column, context, record, out).map_err(|problem| Fault { column, problem })?;
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+
+    #[inline]
+    fn field(
+        &mut self,
+        column: usize,
+        context: &RecordContext<'_>,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Problem> {
+        let TextWriter { fields, dialect, scratch, plain, .. } = self;
+        let cell = fields[column].cell(context, record, scratch)?;
+        match cell {
+            Cell::Text(bytes) => put_text(out, bytes, dialect, self.invalid_text)?,
+            Cell::Null => out.extend_from_slice(&dialect.null),
+            // Valid already, and no NUL can be in it.
+            Cell::Json(json) => put_field(out, json, dialect),
+            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) if self.plain_is_safe => {
+                if matches!(cell, Cell::Bytea(_)) {
+                    out.push(b'\\');
+                }
+                put_plain(out, cell);
+            }
+            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) => {
+                plain.clear();
+                put_plain(plain, cell);
+                put_field(out, plain, dialect);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether neither delimiter, nor quote occurs in numbers, times and `\x00ff`.
+pub(super) fn is_plain_safe(dialect: &Dialect) -> bool {
+    ![dialect.delimiter, dialect.quote].iter().any(|byte| {
+        matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'B' | b'C' | b'-' | b'+' | b':' | b'.' | b' ' | b'\\')
+    })
+}
+
+/// Appends a bytea, a number or a time as PostgreSQL's text form of it.
+#[inline]
+pub(super) fn put_plain(out: &mut Vec<u8>, cell: Cell<'_>) {
+    match cell {
+        Cell::Int(number) => put_i64(out, number),
+        Cell::Timestamp(micros) => put_timestamptz(out, micros, Style::Postgres),
+        Cell::Bytea(bytes) => {
+            out.extend_from_slice(b"\\x");
+            put_hex(out, bytes);
+        }
+        Cell::Null | Cell::Text(_) | Cell::Json(_) => {}
+    }
+}
+
+#[inline]
+fn put_text(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    dialect: &Dialect,
+    invalid_text: InvalidText,
+) -> Result<(), Problem> {
+    // Plain ASCII without anything special: nothing to check, nothing to escape.
+    let delimiter = dialect.delimiter;
+    let plain = find(bytes, |byte| (byte as i8) < 0x20 || byte == b'\\' || byte == delimiter);
+    if plain == bytes.len() && (bytes.len() != dialect.null.len() || bytes.is_empty()) {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
+    let text = valid_text(bytes, invalid_text)?;
+    put_field(out, &text, dialect);
+    Ok(())
+}
+
+/// Appends valid text so that it is not taken for NULL. An empty text cannot be told from `--null ''`; COPY
+/// itself has it so.
+fn put_field(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect) {
+    let start = out.len();
+    put_escaped(out, text, dialect.delimiter);
+    if out[start..] == dialect.null && !text.is_empty() {
+        // COPY compares before it unescapes, so any escape makes the difference.
+        out.truncate(start);
+        out.extend_from_slice(b"\\x");
+        put_hex(out, &text[..1]);
+        put_escaped(out, &text[1..], dialect.delimiter);
+    }
+}
+
+fn put_escaped(out: &mut Vec<u8>, mut text: &[u8], delimiter: u8) {
+    loop {
+        let plain = find(text, |byte| matches!(byte, 0x08..=0x0d) || byte == b'\\' || byte == delimiter);
+        out.extend_from_slice(&text[..plain]);
+        let Some((&special, rest)) = text[plain..].split_first() else { return };
+        let letter = match special {
+            0x08 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            0x0b => b'v',
+            0x0c => b'f',
+            b'\r' => b'r',
+            itself => itself,
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+        text = rest;
+    }
+}
