@@ -31,6 +31,8 @@ pub struct ClientConfig {
     pub connection_setup_timeout: Duration,
     /// How long an operation may take with all its retries.
     pub operation_timeout: Duration,
+    /// How long a topic that the cluster does not know is asked for again: it may be new.
+    pub unknown_topic_grace: Duration,
     /// The pause after the first failed connection to a broker.
     pub reconnect_backoff: Duration,
     /// The longest pause between connections to a broker.
@@ -85,6 +87,7 @@ impl Default for ClientConfigBuilder {
             request_timeout: Duration::from_secs(30),
             connection_setup_timeout: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(60),
+            unknown_topic_grace: Duration::from_millis(500),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
             retry_backoff: Duration::from_millis(100),
@@ -141,6 +144,9 @@ impl ClientConfigBuilder {
         connection_setup_timeout: Duration;
         /// How long an operation may take with all its retries; default 60 s.
         operation_timeout: Duration;
+        /// How long a topic that the cluster does not know is asked for again; default 500 ms. A topic
+        /// that was just created is not known to all brokers at once.
+        unknown_topic_grace: Duration;
         /// The pause after the first failed connection to a broker; default 50 ms.
         reconnect_backoff: Duration;
         /// The longest pause between connections to a broker; default 1 s.

@@ -1,12 +1,15 @@
 //! An asynchronous Kafka client in pure Rust.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 mod backoff;
 mod client;
 mod config;
 mod connection;
 mod error;
+mod groups;
 mod metadata;
+mod offsets;
 mod pool;
 #[cfg(test)]
 mod testing;
@@ -21,6 +24,8 @@ pub use self::{
     config::{ClientConfig, ClientConfigBuilder, HostPort},
     connection::{ApiVersionRanges, Connection, PendingResponse},
     error::{Advice, Error, ErrorKind, Persisted, Result},
+    groups::CommittedOffset,
     metadata::{Broker, Metadata, Partition, Topic},
+    offsets::{IsolationLevel, ListedOffset, OffsetQuery, OffsetSpec},
     transport::{AddressFamily, BoxFuture, BoxStream, Connect, Stream, TcpConnect},
 };

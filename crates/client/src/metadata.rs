@@ -205,6 +205,11 @@ pub(crate) fn brokers(response: &MetadataResponse) -> BTreeMap<i32, Broker> {
     brokers.collect()
 }
 
+/// The name of a topic of an answer; empty when it was asked for by an id that nobody knows.
+pub(crate) fn name_of(answer: &MetadataResponseTopic) -> Str {
+    answer.name.as_ref().map(Str::detach).unwrap_or_default()
+}
+
 /// A topic of an answer. `before` is what was known: a broker that lags behind must not bring an older
 /// leader back (KIP-320).
 pub(crate) fn topic(name: Str, answer: &MetadataResponseTopic, before: Option<&Topic>) -> Topic {

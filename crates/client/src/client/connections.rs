@@ -177,7 +177,7 @@ async fn establish(
         let stream = config.connector.connect(&address.host, address.port).await.map_err(|error| {
             Error::new(ErrorKind::Connect, format!("connecting failed: {error}")).with_source(error)
         })?;
-        Connection::start(stream, name.clone(), &options, pool).await
+        Connection::start(stream, address.clone(), &options, pool).await
     });
     let result = match connected.await {
         Ok(result) => result,

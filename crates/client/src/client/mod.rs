@@ -1,5 +1,6 @@
 //! The handle on a cluster.
 
+pub(crate) mod by_leader;
 mod connections;
 mod coordinator;
 mod retry;

@@ -31,6 +31,7 @@ use self::{
     task::{Answer, Command, Driver},
 };
 use crate::{
+    config::HostPort,
     error::{Error, ErrorKind, Result},
     pool::BufferPool,
     transport::BoxStream,
@@ -56,8 +57,9 @@ struct Handle {
 /// What the handles and the task share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// For errors: `broker 1 at host:port`.
+    /// For errors: `broker host:port`.
     pub(crate) broker: String,
+    address: HostPort,
     poison: OnceLock<Error>,
     waker: Mutex<Option<Waker>>,
 }
@@ -100,11 +102,16 @@ impl Connection {
     /// The broker does not answer, or not with what a broker answers.
     pub(crate) async fn start(
         stream: BoxStream,
-        broker: String,
+        address: HostPort,
         options: &ConnectionOptions,
         pool: Arc<BufferPool>,
     ) -> Result<Connection> {
-        let shared = Arc::new(Shared { broker, poison: OnceLock::new(), waker: Mutex::default() });
+        let shared = Arc::new(Shared {
+            broker: format!("broker {address}"),
+            address,
+            poison: OnceLock::new(),
+            waker: Mutex::default(),
+        });
         let (queue, commands) = mpsc::channel(options.max_in_flight);
         let reader = FrameReader::new(pool, options.max_frame_bytes);
         let driver = Driver::new(stream, reader, commands, options.max_in_flight, Arc::clone(&shared));
@@ -123,9 +130,19 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The broker's name for people, such as `broker 1 at localhost:9092`.
+    /// Where the broker is.
+    pub fn address(&self) -> &HostPort {
+        &self.0.shared.address
+    }
+
+    /// The broker's name for people, such as `broker localhost:9092`.
     pub fn broker_name(&self) -> &str {
         &self.0.shared.broker
+    }
+
+    /// How long an answer may take unless the caller says otherwise.
+    pub fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
     }
 
     /// Whether the connection has ended; then every request fails.

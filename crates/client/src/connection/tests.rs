@@ -30,7 +30,7 @@ async fn start_with(
     };
     let mut script = Box::pin(script(Peer(theirs)));
     let pool = BufferPool::new(1 << 20);
-    let started = Connection::start(Box::new(ours), "broker one:9092".into(), &options, pool);
+    let started = Connection::start(Box::new(ours), HostPort::parse("one").unwrap(), &options, pool);
     let mut started = std::pin::pin!(started);
     let mut script_done = false;
     let connection = std::future::poll_fn(|cx| {

@@ -1,0 +1,162 @@
+//! Asking many partitions, each at its leader, all leaders at once.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+
+use kcopy_wire::{ErrorCode, Str};
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{Client, Lane};
+use crate::{
+    connection::Connection,
+    error::{Error, ErrorKind, Result},
+    metadata::Metadata,
+};
+
+/// A question about one partition.
+pub(crate) trait AboutPartition: Clone + Send + 'static {
+    fn topic(&self) -> &Str;
+    fn partition(&self) -> i32;
+}
+
+/// What one leader said to the questions of these places.
+pub(crate) type Answers<T> = Result<Vec<(usize, Result<T>)>>;
+
+impl Client {
+    /// Puts every question to the leader of its partition, again where that fails for the time being.
+    /// A partition is asked about at most once per request. The answers have the order of the
+    /// questions.
+    pub(crate) async fn by_leader<Q, T, F, Fut>(
+        &self,
+        what: &str,
+        questions: &[Q],
+        ask: F,
+    ) -> Result<Vec<Result<T>>>
+    where
+        Q: AboutPartition,
+        T: Send + 'static,
+        F: Fn(Connection, Vec<(usize, Q)>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Answers<T>> + Send,
+    {
+        let mut answers: Vec<Option<Result<T>>> = questions.iter().map(|_| None).collect();
+        let mut retry = self.retry(what);
+        let started = Instant::now();
+        loop {
+            let open: Vec<usize> = (0..questions.len())
+                .filter(|at| match &answers[*at] {
+                    None => true,
+                    Some(Ok(_)) => false,
+                    Some(Err(error)) => error.is_retriable() && !self.is_unknown_for_good(error, started),
+                })
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            let round = async {
+                self.ask_once(questions, &open, &mut answers, ask.clone()).await;
+                Ok(())
+            };
+            // At the deadline what is open keeps the error that it has.
+            let ended = retry.limit(round).await;
+            let failed = open.iter().copied().find(|at| !matches!(answers[*at], Some(Ok(_))));
+            let Some(failed) = failed else { continue };
+            let error = match (&answers[failed], ended) {
+                (Some(Err(error)), _) => error.clone(),
+                (_, Err(error)) => error,
+                _ => Error::new(ErrorKind::Timeout, "no answer"),
+            };
+            let retriable = error.is_retriable() && !self.is_unknown_for_good(&error, started);
+            let mut topics: Vec<&str> = open.iter().map(|at| &**questions[*at].topic()).collect();
+            topics.sort_unstable();
+            topics.dedup();
+            if retriable && retry.after(error.clone(), &topics).await.is_err() {
+                for at in open {
+                    let question = &questions[at];
+                    answers[at].get_or_insert_with(|| {
+                        Err(error.clone().with_partition(question.topic(), question.partition()))
+                    });
+                }
+                break;
+            }
+        }
+        let lost = || Err(Error::protocol("the broker left a partition out of its answer"));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect())
+    }
+
+    /// A topic may be new and not known everywhere yet, but not for long.
+    pub(crate) fn is_unknown_for_good(&self, error: &Error, since: Instant) -> bool {
+        error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            && since.elapsed() >= self.config().unknown_topic_grace
+    }
+
+    async fn ask_once<Q, T, F, Fut>(
+        &self,
+        questions: &[Q],
+        open: &[usize],
+        answers: &mut [Option<Result<T>>],
+        ask: F,
+    ) where
+        Q: AboutPartition,
+        T: Send + 'static,
+        F: Fn(Connection, Vec<(usize, Q)>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Answers<T>> + Send,
+    {
+        let mut topics: Vec<&str> = open.iter().map(|at| &**questions[*at].topic()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let metadata = match self.topics(&topics).await {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                open.iter().for_each(|at| answers[*at] = Some(Err(error.clone())));
+                return;
+            }
+        };
+        // By leader, and by how many questions about the same partition came before: brokers refuse a
+        // request that names a partition twice.
+        let mut requests: BTreeMap<(i32, usize), Vec<(usize, Q)>> = BTreeMap::new();
+        let mut seen: BTreeMap<(Str, i32), usize> = BTreeMap::new();
+        for &at in open {
+            let question = &questions[at];
+            match leader_of(&metadata, question.topic(), question.partition()) {
+                Ok(leader) => {
+                    let count = seen.entry((question.topic().clone(), question.partition())).or_default();
+                    requests.entry((leader, *count)).or_default().push((at, question.clone()));
+                    *count += 1;
+                }
+                Err(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        let mut running = JoinSet::new();
+        for ((leader, _), questions) in requests {
+            let (client, ask) = (self.clone(), ask.clone());
+            running.spawn(async move {
+                let places: Vec<usize> = questions.iter().map(|(at, _)| *at).collect();
+                let answers = match client.broker_connection(leader, Lane::Shared).await {
+                    Ok(connection) => ask(connection, questions).await,
+                    Err(error) => Err(error),
+                };
+                answers.unwrap_or_else(|error| places.iter().map(|at| (*at, Err(error.clone()))).collect())
+            });
+        }
+        while let Some(joined) = running.join_next().await {
+            for (at, answer) in joined.unwrap_or_default() {
+                let question = &questions[at];
+                let name = |error: Error| error.with_partition(question.topic(), question.partition());
+                answers[at] = Some(answer.map_err(name));
+            }
+        }
+    }
+}
+
+/// The leader of a partition, or why there is none.
+pub(crate) fn leader_of(metadata: &Arc<Metadata>, topic: &Str, partition: i32) -> Result<i32> {
+    let name = |error: Error| error.with_partition(topic, partition);
+    let unknown = || name(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    let topic = metadata.topic(topic).ok_or_else(unknown)?;
+    if let Some(code) = topic.error {
+        return Err(name(Error::broker(code)));
+    }
+    let partition = topic.partition(partition).ok_or_else(unknown)?;
+    partition
+        .leader
+        .ok_or_else(|| name(Error::broker(partition.error.unwrap_or(ErrorCode::LEADER_NOT_AVAILABLE))))
+}

@@ -1,0 +1,293 @@
+//! The offsets of consumer groups, read and written without being a member.
+
+use kcopy_wire::{
+    ApiKey, ErrorCode, Str,
+    messages::{
+        ConsumerGroupDescribeRequest, DescribeGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
+        OffsetFetchResponse,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics},
+    },
+};
+
+use crate::{
+    client::{Client, CoordinatorKind, Target},
+    connection::Connection,
+    error::{Error, ErrorKind, Result},
+};
+
+/// The last version that names topics by name; the next one only by id.
+const LAST_BY_NAME: i16 = 9;
+
+/// An offset that a group has committed, or shall commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The topic.
+    pub topic: Str,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the last record read, if it is known.
+    pub leader_epoch: Option<i32>,
+    /// Whatever the committer wrote beside it.
+    pub metadata: Option<Str>,
+}
+
+impl CommittedOffset {
+    /// A position to commit.
+    pub fn new(topic: impl Into<Str>, partition: i32, offset: i64) -> CommittedOffset {
+        CommittedOffset { topic: topic.into(), partition, offset, leader_epoch: None, metadata: None }
+    }
+}
+
+impl Client {
+    /// The offsets that a group has committed for these partitions; one without a commit is left out.
+    /// Waits for transactions that have offsets of the group under way (KIP-447).
+    ///
+    /// # Errors
+    /// The coordinator cannot be reached, or refuses.
+    pub async fn committed_offsets(
+        &self,
+        group: &str,
+        partitions: &[(Str, i32)],
+    ) -> Result<Vec<CommittedOffset>> {
+        self.at_coordinator("reading committed offsets", group, |connection| async move {
+            fetch_offsets(&connection, group, Some(partitions)).await
+        })
+        .await
+    }
+
+    /// All offsets that a group has committed.
+    ///
+    /// # Errors
+    /// As [`Client::committed_offsets`].
+    pub async fn all_committed_offsets(&self, group: &str) -> Result<Vec<CommittedOffset>> {
+        self.at_coordinator("reading committed offsets", group, |connection| async move {
+            fetch_offsets(&connection, group, None).await
+        })
+        .await
+    }
+
+    /// Commits offsets for a group without being a member of it (generation -1, no member id). Brokers
+    /// accept that only while the group has no members.
+    ///
+    /// # Errors
+    /// [`ErrorKind::GroupHasMembers`], or the first partition that was refused: others may have been
+    /// committed.
+    pub async fn commit_offsets(&self, group: &str, offsets: &[CommittedOffset]) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.at_coordinator("committing offsets", group, |connection| async move {
+            commit(&connection, group, offsets).await
+        })
+        .await
+    }
+
+    /// Makes sure that a group has no members, classic or new (KIP-848). A group that does not exist
+    /// has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::GroupHasMembers`], or the coordinator cannot be asked.
+    pub async fn ensure_no_members(&self, group: &str) -> Result<()> {
+        self.at_coordinator("describing the group", group, |connection| async move {
+            let members = count_members(&connection, group).await?;
+            match members {
+                0 => Ok(()),
+                1 => Err(has_members("the group has a member")),
+                count => Err(has_members(&format!("the group has {count} members"))),
+            }
+        })
+        .await
+    }
+
+    async fn at_coordinator<T, Fut>(
+        &self,
+        what: &str,
+        group: &str,
+        attempt: impl Fn(Connection) -> Fut,
+    ) -> Result<T>
+    where
+        Fut: Future<Output = Result<T>>,
+    {
+        if group.is_empty() {
+            return Err(Error::invalid("the group's name is empty"));
+        }
+        let mut retry = self.retry(what);
+        loop {
+            let once = async {
+                let connection = self.connection(Target::Coordinator(CoordinatorKind::Group, group)).await?;
+                let broker = connection.broker_name().to_owned();
+                attempt(connection).await.map_err(|error| error.with_broker(broker))
+            };
+            match retry.limit(once).await {
+                Ok(done) => return Ok(done),
+                Err(error) => retry.after(error.with_group(group), &[]).await?,
+            }
+        }
+    }
+}
+
+fn has_members(text: &str) -> Error {
+    let message = format!(
+        "{text}: its offsets can be read and committed from outside only while it has none; \
+         stop them, or use another group"
+    );
+    Error::new(ErrorKind::GroupHasMembers, message)
+}
+
+async fn count_members(connection: &Connection, group: &str) -> Result<usize> {
+    let timeout = connection.request_timeout();
+    let classic = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
+    let version = connection.version_of::<DescribeGroupsRequest>()?;
+    let classic = connection.send(&classic, version, timeout).await?;
+    // Groups of the new protocol are "not found" to the call above, so both are asked, in one go.
+    let modern = match connection.version_of::<ConsumerGroupDescribeRequest>() {
+        Ok(version) => {
+            let request =
+                ConsumerGroupDescribeRequest { group_ids: vec![group.into()], ..Default::default() };
+            Some(connection.send(&request, version, timeout).await?)
+        }
+        Err(_) => None,
+    };
+    let context = |api: ApiKey| move |error: Error| error.with_api(api, None);
+    let mut members = 0;
+    for described in classic.await?.groups {
+        check_description(described.error_code, described.error_message.as_deref())
+            .map_err(context(ApiKey::DescribeGroups))?;
+        members += described.members.len();
+    }
+    if let Some(modern) = modern {
+        for described in modern.await?.groups {
+            check_description(described.error_code, described.error_message.as_deref())
+                .map_err(context(ApiKey::ConsumerGroupDescribe))?;
+            members += described.members.len();
+        }
+    }
+    Ok(members)
+}
+
+fn check_description(code: ErrorCode, message: Option<&str>) -> Result<()> {
+    match code {
+        // No such group of this kind; or the cluster has the new protocol switched off.
+        ErrorCode::NONE | ErrorCode::GROUP_ID_NOT_FOUND | ErrorCode::UNSUPPORTED_VERSION => Ok(()),
+        code => Err(Error::broker_with_message(code, message)),
+    }
+}
+
+async fn commit(connection: &Connection, group: &str, offsets: &[CommittedOffset]) -> Result<()> {
+    let version = connection.version_within::<OffsetCommitRequest>(2, LAST_BY_NAME)?;
+    let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+    for commit in offsets {
+        let partition = OffsetCommitRequestPartition {
+            partition_index: commit.partition,
+            committed_offset: commit.offset,
+            committed_leader_epoch: commit.leader_epoch.unwrap_or(-1),
+            committed_metadata: Some(commit.metadata.clone().unwrap_or_default()),
+            ..Default::default()
+        };
+        match topics.iter_mut().find(|topic| topic.name == commit.topic) {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(OffsetCommitRequestTopic {
+                name: commit.topic.clone(),
+                partitions: vec![partition],
+                ..Default::default()
+            }),
+        }
+    }
+    let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
+    let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
+    for topic in &response.topics {
+        for answer in &topic.partitions {
+            let error = match answer.error_code {
+                ErrorCode::NONE => continue,
+                ErrorCode::UNKNOWN_MEMBER_ID
+                | ErrorCode::ILLEGAL_GENERATION
+                | ErrorCode::STALE_MEMBER_EPOCH => has_members("the group has members"),
+                code => Error::broker(code),
+            };
+            let error = error.with_partition(&topic.name, answer.partition_index);
+            return Err(error.with_api(ApiKey::OffsetCommit, Some(version)));
+        }
+    }
+    Ok(())
+}
+
+async fn fetch_offsets(
+    connection: &Connection,
+    group: &str,
+    partitions: Option<&[(Str, i32)]>,
+) -> Result<Vec<CommittedOffset>> {
+    let least = if partitions.is_none() { 2 } else { 1 };
+    let version = connection.version_within::<OffsetFetchRequest>(least, LAST_BY_NAME)?;
+    let topics = partitions.map(|partitions| {
+        let mut topics: Vec<OffsetFetchRequestTopics> = Vec::new();
+        for (name, partition) in partitions {
+            match topics.iter_mut().find(|topic| topic.name == *name) {
+                Some(topic) => topic.partition_indexes.push(*partition),
+                None => topics.push(OffsetFetchRequestTopics {
+                    name: name.clone(),
+                    partition_indexes: vec![*partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        topics
+    });
+    let mut request = OffsetFetchRequest { require_stable: version >= 7, ..Default::default() };
+    if version >= 8 {
+        let group = OffsetFetchRequestGroup { group_id: group.into(), topics, ..Default::default() };
+        request.groups = vec![group];
+    } else {
+        let older = |topic: OffsetFetchRequestTopics| OffsetFetchRequestTopic {
+            name: topic.name,
+            partition_indexes: topic.partition_indexes,
+            ..Default::default()
+        };
+        request.group_id = group.into();
+        request.topics = topics.map(|topics| topics.into_iter().map(older).collect());
+    }
+    let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
+    offsets_of(response).map_err(|error| error.with_api(ApiKey::OffsetFetch, Some(version)))
+}
+
+/// Flattens the two shapes of the answer.
+fn offsets_of(response: OffsetFetchResponse) -> Result<Vec<CommittedOffset>> {
+    response.error_code.into_result().map_err(Error::broker)?;
+    let mut offsets = Vec::new();
+    let mut take =
+        |topic: &Str, partition: i32, code: ErrorCode, offset: i64, epoch: i32, metadata: Option<Str>| {
+            if let Err(code) = code.into_result() {
+                return Err(Error::broker(code).with_partition(topic, partition));
+            }
+            if offset >= 0 {
+                offsets.push(CommittedOffset {
+                    topic: topic.detach(),
+                    partition,
+                    offset,
+                    leader_epoch: (epoch >= 0).then_some(epoch),
+                    metadata: metadata
+                        .filter(|metadata| !metadata.is_empty())
+                        .map(|metadata| metadata.detach()),
+                });
+            }
+            Ok(())
+        };
+    for topic in response.topics {
+        for p in topic.partitions {
+            let epoch = p.committed_leader_epoch;
+            take(&topic.name, p.partition_index, p.error_code, p.committed_offset, epoch, p.metadata)?;
+        }
+    }
+    for group in response.groups {
+        group.error_code.into_result().map_err(Error::broker)?;
+        for topic in group.topics {
+            for p in topic.partitions {
+                let epoch = p.committed_leader_epoch;
+                take(&topic.name, p.partition_index, p.error_code, p.committed_offset, epoch, p.metadata)?;
+            }
+        }
+    }
+    Ok(offsets)
+}
