@@ -283,9 +283,12 @@ impl Reader {
         self.allowance =
             self.allowance.checked_sub(memory).ok_or_else(|| self.error(DecodeErrorKind::TooLarge))?;
         // Elements are larger in memory than on the wire: room for what the bytes themselves would
-        // fill, the rest as elements really come.
+        // fill, the rest as elements really come, and never for more than the count.
         let mut items = Vec::with_capacity(count.min(remaining / 2 / size));
         for index in 0..count {
+            if items.len() == items.capacity() {
+                items.reserve_exact(items.len().max(4).min(count - items.len()));
+            }
             items.push(read(self).map_err(|error| error.in_index(index))?);
         }
         Ok(Some(items))
