@@ -5,12 +5,16 @@
 
 // The generator writes one statement per field, whatever the versions make of it.
 #![allow(
+    clippy::borrow_deref_ref,
     clippy::collapsible_else_if,
+    clippy::collapsible_if,
     clippy::derivable_impls,
+    clippy::double_parens,
     clippy::field_reassign_with_default,
     clippy::let_and_return,
     clippy::match_single_binding,
     clippy::needless_borrow,
+    clippy::nonminimal_bool,
     clippy::overly_complex_bool_expr,
     clippy::unnecessary_map_or,
     unused_mut,

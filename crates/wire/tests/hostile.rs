@@ -238,12 +238,13 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random, target: &Target) {
             bytes.splice(at..end, count.to_be_bytes());
         }
         3 => {
-            let varint: &[u8] = *random.choice(&[
-                &[0xff, 0xff, 0xff, 0xff, 0x0f][..],
+            let varints: [&[u8]; 4] = [
+                &[0xff, 0xff, 0xff, 0xff, 0x0f],
                 &[0xff, 0xff, 0xff, 0xff, 0xff],
                 &[0x80, 0x80, 0x80, 0x80, 0x08],
                 &[0xff, 0x7f],
-            ]);
+            ];
+            let varint = random.choice(&varints);
             bytes.splice(at..(at + 1).min(bytes.len()), varint.iter().copied());
         }
         4 => bytes.truncate(at),

@@ -40,9 +40,9 @@ impl<'a> Choices<'a> {
     /// A length: mostly small, now and then around the places where a varint grows.
     fn length(&mut self) -> usize {
         match self.next() {
-            choice @ ..240 => usize::from(choice % 4),
-            choice @ ..252 => usize::from(choice) - 240 + 120,
-            _ => 16_370 + usize::from(self.next() % 32),
+            choice @ 0..240 => usize::from(choice % 4),
+            choice @ 240..=254 => usize::from(choice) - 240 + 120,
+            255 => 16_370 + usize::from(self.next() % 32),
         }
     }
 }
@@ -97,7 +97,7 @@ impl<'a> Sampler<'a> {
             // Tags that no table knows, in a message of a later Kafka.
             let count = match choices.next() {
                 ..208 => 0,
-                ..240 => 1,
+                208..240 => 1,
                 _ => 2,
             };
             for index in 0..count {
