@@ -76,6 +76,13 @@ pub fn foreign_kcat() -> Option<PathBuf> {
     })
 }
 
+/// A Python with the package confluent-kafka: the one that `scripts/setup python` prints, named in `KCOPY_PYTHON`.
+pub fn foreign_python() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os("KCOPY_PYTHON")?);
+    let imported = Command::new(&path).args(["-c", "import confluent_kafka"]).output();
+    imported.is_ok_and(|output| output.status.success()).then_some(path)
+}
+
 /// Says that a test cannot run here, so that the totals can count it as skipped and not as passed.
 ///
 /// # Panics
