@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod format;
+pub mod grammar;
 pub mod kcat;
 pub mod plan;
 pub mod properties;

@@ -183,7 +183,9 @@ impl Args {
             b'f' => self.template = Some(value.to_vec()),
             b's' => self.pack(text(letter, value)?)?,
             b'r' => {
-                return Err(Refusal::Fatal("-r: Avro and the Schema Registry come in a later release".into()));
+                return Err(Refusal::Fatal(
+                    "-r: Avro and the Schema Registry come in a later release".into(),
+                ));
             }
             // Zero and less mean no limit in kcat.
             b'c' => {

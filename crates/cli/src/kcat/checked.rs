@@ -58,7 +58,6 @@ pub(super) fn check(mut args: Args, environment: &Environment<'_>) -> Result<Pla
             common,
             topic: args.topics.pop(),
             json: args.json,
-            timeout: args.metadata_timeout,
         }))),
         _ => query(args, common),
     }
@@ -73,7 +72,13 @@ fn common(args: &mut Args, mode: u8) -> Result<Common, Refusal> {
     };
     let mut notices = std::mem::take(&mut args.notices);
     notices.extend(args.properties.without_effect(scope, args.verbosity > 1));
-    Ok(Common { grammar: Grammar::Kcat, properties, verbosity: args.verbosity, notices })
+    Ok(Common {
+        grammar: Grammar::Kcat,
+        properties,
+        verbosity: args.verbosity,
+        notices,
+        timeout: args.metadata_timeout,
+    })
 }
 
 fn consume(mut args: Args, common: Common) -> Result<Plan, Refusal> {
@@ -112,7 +117,6 @@ fn consume(mut args: Args, common: Common) -> Result<Plan, Refusal> {
         output,
         unbuffered: args.unbuffered,
         keep_going: args.keep_going,
-        metadata_timeout: args.metadata_timeout,
         common,
     })))
 }
@@ -165,7 +169,6 @@ fn produce(mut args: Args, common: Common) -> Result<Plan, Refusal> {
         max_messages: args.max_messages,
         tee: args.tee,
         keep_going: args.keep_going,
-        metadata_timeout: args.metadata_timeout,
         common,
     })))
 }
@@ -183,12 +186,7 @@ fn query(args: Args, common: Common) -> Result<Plan, Refusal> {
         }
         queries.push(query);
     }
-    Ok(Plan::QueryOffsets(Box::new(QueryOffsets {
-        common,
-        queries,
-        json: args.json,
-        timeout: args.metadata_timeout,
-    })))
+    Ok(Plan::QueryOffsets(Box::new(QueryOffsets { common, queries, json: args.json })))
 }
 
 /// `topic:partition:timestamp`.

@@ -259,10 +259,10 @@ fn producing() {
         (Some(3), Some(7), true, true)
     );
     assert_eq!(plan.input, Input::WholeFiles(vec!["a".into(), "b".into()]));
-    assert_eq!(plan.metadata_timeout, Some(Duration::from_secs(9)));
+    assert_eq!(plan.common.timeout, Some(Duration::from_secs(9)));
     let plan = produce("-P -b x -t t -l f -p -1 -c 0 -m -1 -X partitioner=murmur2_random");
     assert_eq!(plan.input, Input::File("f".into()));
-    assert_eq!((plan.partition, plan.max_messages, plan.metadata_timeout), (None, None, None));
+    assert_eq!((plan.partition, plan.max_messages, plan.common.timeout), (None, None, None));
     assert_eq!(plan.common.properties.partitioner, Some(Partitioner::Murmur2Random));
 }
 

@@ -1,7 +1,5 @@
 //! Metadata, offsets, topics, the cluster, and the broker.
 
-use std::time::Duration;
-
 use super::Common;
 use crate::properties::IsolationLevel;
 
@@ -14,8 +12,6 @@ pub struct ListMetadata {
     pub topic: Option<String>,
     /// As JSON.
     pub json: bool,
-    /// How long to wait (`-m`); `None` waits for ever.
-    pub timeout: Option<Duration>,
 }
 
 /// kcat's `-Q`.
@@ -27,8 +23,6 @@ pub struct QueryOffsets {
     pub queries: Vec<OffsetQuery>,
     /// As JSON.
     pub json: bool,
-    /// How long to wait (`-m`); `None` waits for ever.
-    pub timeout: Option<Duration>,
 }
 
 /// One offset to look up.

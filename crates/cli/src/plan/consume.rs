@@ -32,8 +32,6 @@ pub struct Consume {
     pub unbuffered: bool,
     /// Go on after errors of single partitions (`-E`).
     pub keep_going: bool,
-    /// Time for metadata and look-ups of offsets (`-m`); `None` waits for ever.
-    pub metadata_timeout: Option<Duration>,
 }
 
 /// The topics to read.
@@ -124,8 +122,8 @@ pub enum CommitPolicy {
 pub enum Output {
     /// kcat's ways: delimiters, a template, JSON lines.
     Records(RecordOutput),
-    /// For COPY ... FROM.
-    Copy(CopyFormat),
+    /// One of `--format`: for COPY ... FROM, JSON lines, or bytes.
+    Format(FormatSpec),
 }
 
 /// Records as kcat writes them.
@@ -162,32 +160,35 @@ pub enum RecordLayout {
     Template(Vec<u8>),
 }
 
-/// A COPY format in either direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyFormat {
-    /// Which of the three.
-    pub kind: CopyKind,
-    /// The column list, as it was typed.
-    pub columns: String,
-    /// COPY's NULL; `None` is the format's default.
+/// `--format` and what shapes it, as it was given; the formats check it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FormatSpec {
+    /// `--format`.
+    pub format: FormatName,
+    /// `--columns`.
+    pub columns: Option<String>,
+    /// `--null`.
     pub null: Option<String>,
-    /// COPY's DELIMITER; `None` is the format's default.
-    pub delimiter: Option<u8>,
-    /// COPY's QUOTE (csv); `None` is the double quote.
-    pub quote: Option<u8>,
-    /// COPY's HEADER.
+    /// `--delimiter`, with its escapes.
+    pub delimiter: Option<String>,
+    /// `--quote`.
+    pub quote: Option<String>,
+    /// `--header`.
     pub header: bool,
-    /// What to do with bytes that are no text.
+    /// `--invalid-text`.
     pub invalid_text: InvalidText,
 }
 
-/// PostgreSQL's COPY formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The values of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum CopyKind {
+pub enum FormatName {
+    #[default]
     Text,
     Csv,
     Binary,
+    Json,
+    Raw,
 }
 
 /// What to do with bytes that are not valid text in the target.

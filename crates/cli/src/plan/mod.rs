@@ -12,7 +12,7 @@ pub use admin::{
     QueryOffsets, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed,
 };
 pub use consume::{
-    CommitPolicy, Consume, CopyFormat, CopyKind, End, GroupUse, InvalidText, Limits, Output, RecordLayout,
+    CommitPolicy, Consume, End, FormatName, FormatSpec, GroupUse, InvalidText, Limits, Output, RecordLayout,
     RecordOutput, Start, Stop, TopicSelection,
 };
 pub use produce::{Input, InputFormat, Produce};
@@ -20,6 +20,8 @@ pub(crate) use values::nearest;
 pub use values::{
     parse_delimiter, parse_duration, parse_key_value, parse_partitions, parse_position, parse_size,
 };
+
+use std::time::Duration;
 
 use crate::properties::ClientProperties;
 
@@ -70,6 +72,8 @@ pub struct Common {
     pub verbosity: u8,
     /// What to tell the user on stderr before the run, unless it is quiet.
     pub notices: Vec<String>,
+    /// How long metadata, look-ups of offsets and administration may take; `None` waits for ever.
+    pub timeout: Option<Duration>,
 }
 
 impl Common {

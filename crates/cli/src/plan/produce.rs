@@ -1,9 +1,7 @@
 //! Reading stdin or files and writing records to Kafka.
 
+use super::{Common, FormatSpec};
 use std::path::PathBuf;
-use std::time::Duration;
-
-use super::{Common, CopyFormat};
 
 /// stdin or files to Kafka.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +24,6 @@ pub struct Produce {
     pub tee: bool,
     /// Go on after errors that are not fatal (`-E`).
     pub keep_going: bool,
-    /// Time for metadata (`-m`); `None` waits for ever.
-    pub metadata_timeout: Option<Duration>,
 }
 
 /// Where records come from.
@@ -56,8 +52,6 @@ pub enum InputFormat {
         /// is skipped.
         empty_is_null: bool,
     },
-    /// kcat's JSON envelopes, one a line.
-    Json,
-    /// From COPY ... TO.
-    Copy(CopyFormat),
+    /// One of `--format`: from COPY ... TO, JSON lines, or bytes.
+    Format(FormatSpec),
 }

@@ -1,0 +1,162 @@
+//! kcopy's own grammar: verbs for data, nouns for administration.
+//!
+//! Every long option can also be given in the environment: `--max-time` as `KCOPY_MAX_TIME`. A variable that is
+//! set and empty counts as unset. A test walks all options for this.
+
+mod broker;
+mod common;
+mod consume;
+mod formats;
+mod produce;
+mod shell;
+mod topic;
+
+use std::ffi::OsString;
+
+use clap::builder::Resettable;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::environment::{Environment, WrongUse};
+use crate::plan::Plan;
+
+/// Moves data between Kafka and PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kcopy",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    before_help = EXAMPLES,
+    after_help = "A first option with one dash, or the name kcat or kafkacat, is kcat's command line: kcopy -h shows it.\n\
+                  Every long option can also be set in the environment: --max-time as KCOPY_MAX_TIME."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kcopy consume orders --group load            new records as COPY text, and commit
+  kcopy consume orders --format json --from -1h --follow
+  echo '{\"id\":1}' | kcopy produce orders --format raw
+  kcopy topic create orders --partitions 3
+  kcopy broker --topic orders:3 -- sh -c 'kcopy topic list'
+  psql -c \"copy orders(key, doc) from program 'kcopy consume orders --columns \\\"key, doc = value\\\"'\"";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Consume(consume::ConsumeArgs),
+    Produce(produce::ProduceArgs),
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    #[command(subcommand)]
+    Cluster(topic::ClusterCommand),
+    Broker(broker::BrokerArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
+    /// Kafka to PostgreSQL over the wire, exactly once (comes in a later release)
+    #[command(disable_help_flag = true)]
+    Load(LaterArgs),
+    /// PostgreSQL to Kafka over the wire, exactly once (comes in a later release)
+    #[command(disable_help_flag = true)]
+    Publish(LaterArgs),
+    /// The SQL that installs the exactly-once functions (comes in a later release)
+    #[command(disable_help_flag = true)]
+    Sql(LaterArgs),
+    /// Consumer groups: list, describe, reset, delete (comes in a later release)
+    #[command(disable_help_flag = true)]
+    Group(LaterArgs),
+}
+
+/// Whatever follows a verb that is not there yet.
+#[derive(Debug, clap::Args)]
+struct LaterArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<OsString>,
+}
+
+/// Parses `args` (without the program's name) in kcopy's grammar.
+///
+/// # Errors
+/// The command line is wrong; the exit code is 2.
+pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, WrongUse> {
+    let program = OsString::from("kcopy");
+    let matched = command(environment).try_get_matches_from(std::iter::once(&program).chain(args));
+    let cli = match matched.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Plan::Print(error.render().to_string()));
+        }
+        Err(error) => return Err(wrong_use(error.render().to_string())),
+    };
+    plan(cli.verb, environment).map_err(|reason| wrong_use(format!("error: {reason}\n")))
+}
+
+fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {
+    match verb {
+        Verb::Consume(args) => args.plan(environment),
+        Verb::Produce(args) => args.plan(environment),
+        Verb::Topic(command) => command.plan(environment),
+        Verb::Cluster(command) => command.plan(environment),
+        Verb::Broker(args) => args.plan(),
+        Verb::Completions(args) => Ok(Plan::Print(args.script(command(environment)))),
+        Verb::Man(args) => args.page(command(environment)).map(Plan::Print),
+        Verb::Load(_) => {
+            Err(later("load", "kcopy consume --group G in COPY ... FROM PROGRAM loads with at-least-once"))
+        }
+        Verb::Publish(_) => {
+            Err(later("publish", "COPY ... TO PROGRAM 'kcopy produce TOPIC' publishes a query's rows"))
+        }
+        Verb::Sql(_) => Err(later("sql", "README shows the plain COPY ... PROGRAM commands")),
+        Verb::Group(_) => {
+            Err(later("group", "kcopy consume --group G reads with a group's offsets, and commits them"))
+        }
+    }
+}
+
+fn later(verb: &str, today: &str) -> String {
+    format!("kcopy {verb} comes in a later release; today {today}")
+}
+
+fn wrong_use(stderr: String) -> WrongUse {
+    WrongUse { stderr, exit_code: 2 }
+}
+
+/// The whole grammar, with options that read the environment.
+fn command(environment: &Environment<'_>) -> Command {
+    adjust(Cli::command(), environment)
+}
+
+/// Makes switches take the words of the environment, forgets empty variables, and keeps the help short.
+fn adjust(command: Command, environment: &Environment<'_>) -> Command {
+    let command = command
+        .disable_help_subcommand(false)
+        .max_term_width(100)
+        .mut_args(|arg| adjust_arg(arg, environment));
+    command.mut_subcommands(|subcommand| adjust(subcommand, environment))
+}
+
+fn adjust_arg(arg: Arg, environment: &Environment<'_>) -> Arg {
+    let arg =
+        if matches!(arg.get_action(), ArgAction::SetTrue) { arg.value_parser(parse_switch) } else { arg };
+    let unset = match arg.get_env() {
+        Some(name) => environment.non_empty(&name.to_string_lossy()).is_none(),
+        None => false,
+    };
+    let arg = if unset { arg.env(Resettable::Reset) } else { arg };
+    arg.hide_env(true)
+}
+
+/// The words that switch an option on or off in the environment.
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! `kcopy produce`.
+
+use super::common::{CommonArgs, ConfigFileArgs, check_topic};
+use super::formats::FormatArgs;
+use crate::environment::Environment;
+use crate::plan::{Input, InputFormat, InvalidText, Plan, Produce};
+use crate::properties::Scope;
+
+/// stdin to Kafka, for COPY ... TO PROGRAM
+///
+/// Every record is acknowledged by all in-sync replicas before it exits with 0.
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct ProduceArgs {
+    /// Topic to write to
+    #[arg(value_name = "TOPIC")]
+    topic: String,
+    /// The partition for every record [default: the partitioner's choice]
+    #[arg(short, long, env = "KCOPY_PARTITION", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// A header for every record; NAME alone has a null value; may be repeated
+    #[arg(short = 'H', long, env = "KCOPY_ADD_HEADER", value_name = "NAME=VALUE")]
+    add_header: Vec<String>,
+    /// Stop after so many records
+    #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_messages: Option<u64>,
+    /// Who must have a record: all, 1 (the leader), 0 (nobody) [default: all]
+    #[arg(long, env = "KCOPY_ACKS", value_name = "ACKS", allow_hyphen_values = true)]
+    acks: Option<String>,
+    /// none, gzip, snappy, lz4 or zstd [default: none]
+    #[arg(short = 'z', long, env = "KCOPY_COMPRESSION", value_name = "CODEC")]
+    compression: Option<String>,
+    /// consistent_random (librdkafka's), murmur2_random (Java's), random, .. [default: consistent_random]
+    #[arg(long, env = "KCOPY_PARTITIONER", value_name = "NAME")]
+    partitioner: Option<String>,
+    /// One transaction for the whole input (comes in a later release)
+    #[arg(long, env = "KCOPY_TRANSACTIONAL_ID", value_name = "ID")]
+    transactional_id: Option<String>,
+    #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    config: ConfigFileArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'hello' | kcopy produce orders --format raw
+  kcopy consume a --columns 'key, value, headers' | kcopy produce b --columns 'key, value, headers'
+  psql -c \"copy (select id, to_jsonb(o) from orders o) to program
+    'kcopy produce orders --columns \\\"key, value\\\"'\"";
+
+impl ProduceArgs {
+    pub(super) fn plan(self, environment: &Environment<'_>) -> Result<Plan, String> {
+        check_topic(&self.topic)?;
+        let options = [
+            ("acks", self.acks.as_deref()),
+            ("compression.type", self.compression.as_deref()),
+            ("partitioner", self.partitioner.as_deref()),
+            ("transactional.id", self.transactional_id.as_deref()),
+        ];
+        let common =
+            self.common.check(self.config.file.as_ref(), &options, Some(Scope::Producer), environment)?;
+        Ok(Plan::Produce(Box::new(Produce {
+            topic: self.topic,
+            input: Input::Stdin,
+            format: InputFormat::Format(self.format.spec(InvalidText::Error)),
+            headers: self.add_header.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
+            partition: self.partition,
+            max_messages: self.max_messages,
+            tee: false,
+            keep_going: false,
+            common,
+        })))
+    }
+}
+
+fn header(text: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.as_bytes().to_vec())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err(format!("--add-header: \"{text}\" has no name (expected NAME=VALUE or NAME)"));
+    }
+    Ok((name.as_bytes().to_vec(), value))
+}

@@ -1,0 +1,343 @@
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::*;
+use crate::plan::*;
+use crate::properties::{Acks, CompressionType, IsolationLevel, OffsetReset};
+
+const NOW: i64 = 1_767_225_600_000;
+
+fn parse_with(files: &HashMap<&str, &str>, args: &[&str]) -> Result<Plan, WrongUse> {
+    let args: Vec<OsString> = args.iter().map(Into::into).collect();
+    let environment = Environment {
+        variable: &|name| (name == "HOME").then(|| "/home".into()),
+        read_file: &|path: &Path| match path.to_str().and_then(|path| files.get(path)) {
+            Some(content) => Ok(content.as_bytes().to_vec()),
+            None => Err(io::Error::from_raw_os_error(13)),
+        },
+        stdin_is_terminal: false,
+        now_ms: NOW,
+    };
+    super::parse(&args, &environment)
+}
+
+fn parse(line: &str) -> Result<Plan, String> {
+    let args: Vec<&str> = line.split_whitespace().collect();
+    parse_with(&HashMap::new(), &args).map_err(|wrong| {
+        assert_eq!(wrong.exit_code, 2, "{line}");
+        wrong.stderr
+    })
+}
+
+fn consume(line: &str) -> Consume {
+    match parse(&format!("consume {line}")) {
+        Ok(Plan::Consume(plan)) => *plan,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn topic(line: &str) -> TopicPlan {
+    match parse(&format!("topic {line}")) {
+        Ok(Plan::Topic(plan)) => *plan,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_long_option_reads_its_variable() {
+    /// `--config` sets topics and brokers there: KCOPY_CONFIG is the client's file everywhere.
+    const OTHER: &[(&str, &str)] = &[("config-file", "KCOPY_CONFIG")];
+    fn walk(command: &Command, path: &str, seen: &mut usize) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg.get_long().filter(|long| *long != "help" && *long != "version") else {
+                continue;
+            };
+            let expected = format!("KCOPY_{}", long.to_uppercase().replace('-', "_"));
+            let expected =
+                OTHER.iter().find(|(name, _)| *name == long).map_or(expected.as_str(), |(_, env)| env);
+            match arg.get_env() {
+                Some(env) => assert_eq!(env, expected, "{path} --{long}"),
+                None => {
+                    assert!(long == "config" && path != " consume" && path != " produce", "{path} --{long}")
+                }
+            }
+            *seen += 1;
+        }
+        for subcommand in command.get_subcommands() {
+            walk(subcommand, &format!("{path} {}", subcommand.get_name()), seen);
+        }
+    }
+    let mut seen = 0;
+    walk(&Cli::command(), "", &mut seen);
+    assert!(seen > 80, "{seen}");
+}
+
+#[test]
+fn every_help_opens_with_examples() {
+    fn walk(command: &Command, path: &mut Vec<String>) {
+        for subcommand in command.get_subcommands() {
+            path.push(subcommand.get_name().to_owned());
+            if !["load", "publish", "sql", "group"].contains(&subcommand.get_name()) {
+                let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+                let Ok(Plan::Print(help)) = parse_with(&HashMap::new(), &args) else { panic!("{path:?}") };
+                assert!(help.starts_with("Examples:\n  "), "{path:?}: {help}");
+                assert!(help.contains("Usage: kcopy"), "{path:?}");
+            }
+            walk(subcommand, path);
+            path.pop();
+        }
+    }
+    walk(&Cli::command(), &mut Vec::new());
+    let Ok(Plan::Print(help)) = parse("--help") else { panic!() };
+    assert!(help.starts_with("Examples:\n  kcopy consume"));
+    let Ok(Plan::Print(version)) = parse("--version") else { panic!() };
+    assert_eq!(version, format!("kcopy {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn consume_is_bounded_text_from_the_beginning() {
+    let plan = consume("orders");
+    assert_eq!(plan.topics, TopicSelection::Names(vec!["orders".into()]));
+    assert_eq!((plan.start, plan.stop, plan.end), (Start::Beginning, None, End::Pinned));
+    assert_eq!((plan.group, plan.partitions), (None, None));
+    assert_eq!(plan.limits, Limits::default());
+    assert_eq!(plan.isolation, IsolationLevel::ReadCommitted);
+    assert_eq!(plan.output, Output::Format(FormatSpec::default()));
+    assert_eq!(plan.common.properties.bootstrap_servers[0].to_string(), "localhost:9092");
+    assert_eq!(plan.common.verbosity, 1);
+}
+
+#[test]
+fn consume_positions_and_groups() {
+    let committed = |otherwise| Start::Committed { otherwise };
+    for (line, start, stop) in [
+        ("t --from -1h", Start::Timestamp(NOW - 3_600_000), None),
+        ("t --from -5 --until @9", Start::BeforeEnd(5), Some(Stop::Timestamp(9))),
+        ("t --from 7 --until 9", Start::Offset(7), Some(Stop::Offset(9))),
+        ("t --until end", Start::Beginning, None),
+        ("t --until -2", Start::Beginning, Some(Stop::BeforeEnd(2))),
+        ("t --group g", committed(OffsetReset::Beginning), None),
+        ("t --group g -X auto.offset.reset=latest", committed(OffsetReset::End), None),
+        (
+            "t -X group.id=g --from committed --until committed",
+            committed(OffsetReset::Beginning),
+            Some(Stop::Committed),
+        ),
+        ("t --group g --from beginning", Start::Beginning, None),
+    ] {
+        let plan = consume(line);
+        assert_eq!((plan.start, plan.stop), (start, stop), "{line}");
+    }
+    let commit = |line: &str| consume(line).group.map(|group| group.commit);
+    assert_eq!(commit("t --group g"), Some(CommitPolicy::Always));
+    assert_eq!(commit("t --group g --no-commit"), Some(CommitPolicy::Never));
+    assert_eq!(commit("t --group g -X enable.auto.commit=false"), Some(CommitPolicy::Never));
+}
+
+#[test]
+fn consume_options_arrive() {
+    let plan = consume(
+        "a b -p 0,3-5 --follow --max-messages 7 --max-bytes 64MiB --max-time 30s --isolation read_uncommitted \
+         --format csv --columns key,value --null NULL --delimiter ; --quote ' --header --invalid-text base64 -vv",
+    );
+    assert_eq!(plan.topics, TopicSelection::Names(vec!["a".into(), "b".into()]));
+    assert_eq!(plan.partitions, Some(vec![0, 3, 4, 5]));
+    assert_eq!(plan.end, End::Follow);
+    assert_eq!(plan.limits.max_messages, Some(7));
+    assert_eq!(plan.limits.max_bytes, Some(64 << 20));
+    assert_eq!(plan.limits.max_time, Some(std::time::Duration::from_secs(30)));
+    assert_eq!(plan.isolation, IsolationLevel::ReadUncommitted);
+    assert_eq!(plan.common.verbosity, 3);
+    let spec = FormatSpec {
+        format: FormatName::Csv,
+        columns: Some("key,value".into()),
+        null: Some("NULL".into()),
+        delimiter: Some(";".into()),
+        quote: Some("'".into()),
+        header: true,
+        invalid_text: InvalidText::Base64,
+    };
+    assert_eq!(plan.output, Output::Format(spec));
+    let plan = consume("^a --regex --template %o:%s\\n");
+    assert_eq!(plan.topics, TopicSelection::Regex(vec!["^a".into()]));
+    let Output::Records(output) = plan.output else { panic!() };
+    assert_eq!(output.layout, RecordLayout::Template(b"%o:%s\\n".to_vec()));
+}
+
+#[test]
+fn produce_options_arrive() {
+    let line = "produce t --format binary --columns key,value --acks 1 --compression zstd -H a=1 -H b -p 2";
+    let Ok(Plan::Produce(plan)) = parse(line) else { panic!() };
+    assert_eq!(plan.common.properties.acks, Some(Acks::Leader));
+    assert_eq!(plan.common.properties.compression_type, Some(CompressionType::Zstd));
+    assert_eq!(plan.headers, [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)]);
+    assert_eq!(plan.partition, Some(2));
+    let InputFormat::Format(spec) = plan.format else { panic!() };
+    assert_eq!((spec.format, spec.columns.as_deref()), (FormatName::Binary, Some("key,value")));
+}
+
+#[test]
+fn topic_actions() {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    for (line, action) in [
+        ("list", TopicAction::List { topics: TopicsNamed::All { internal: false } }),
+        ("list --internal", TopicAction::List { topics: TopicsNamed::All { internal: true } }),
+        (
+            "create t --partitions 3 --config a=b --config c=d=e --if-not-exists",
+            TopicAction::Create {
+                spec: TopicSpec {
+                    name: "t".into(),
+                    partitions: Some(3),
+                    replication_factor: Some(1),
+                    replica_assignment: None,
+                    configs: vec![pair("a", "b"), pair("c", "d=e")],
+                },
+                existing: OnExisting::Keep,
+            },
+        ),
+        (
+            "alter t --partitions 6 --config a=b --unset c",
+            TopicAction::Alter {
+                topics: TopicsNamed::Names(vec!["t".into()]),
+                partitions: Some(6),
+                replica_assignment: None,
+                set: vec![pair("a", "b")],
+                unset: vec!["c".into()],
+                missing: OnMissing::Fail,
+            },
+        ),
+        (
+            "delete a b --if-exists",
+            TopicAction::Delete {
+                topics: TopicsNamed::Names(vec!["a".into(), "b".into()]),
+                missing: OnMissing::Ignore,
+            },
+        ),
+        ("offsets t", TopicAction::Offsets { topic: "t".into(), isolation: IsolationLevel::ReadUncommitted }),
+        (
+            "trim t --before 5 -p 1",
+            TopicAction::Trim { topic: "t".into(), partitions: Some(vec![1]), before: Some(5) },
+        ),
+        ("trim t --before end", TopicAction::Trim { topic: "t".into(), partitions: None, before: None }),
+    ] {
+        let plan = topic(line);
+        assert_eq!((plan.action, plan.shape), (action, Shape::Table), "{line}");
+    }
+    assert_eq!(topic("describe --json").shape, Shape::Json);
+    assert!(matches!(parse("cluster describe"), Ok(Plan::ClusterDescribe(_))));
+}
+
+#[test]
+fn brokers() {
+    let broker = |line: &str| match parse(&format!("broker {line}")) {
+        Ok(Plan::Broker(plan)) => *plan,
+        other => panic!("{line}: {other:?}"),
+    };
+    let plan = broker("--topic a --topic b:3 --config num.partitions=4 --nodes 2 --control 127.0.0.1:0");
+    assert_eq!(plan.listen, ("127.0.0.1".into(), 9092));
+    assert_eq!(plan.topics, [("a".into(), None), ("b".into(), Some(3))]);
+    assert_eq!(plan.configs, [("num.partitions".into(), "4".into())]);
+    assert_eq!((plan.nodes, plan.control), (2, Some(("127.0.0.1".into(), 0))));
+    let plan = broker("--topic a:1 -- sh -c x");
+    assert_eq!(plan.listen.1, 0);
+    assert_eq!(plan.command, ["sh", "-c", "x"]);
+}
+
+#[test]
+fn wrong_use_says_what_is_right() {
+    for (line, part) in [
+        ("", "Usage: kcopy"),
+        ("consme t", "'consume'"),
+        ("consume t --folow", "'--follow'"),
+        ("consume", "<TOPIC>"),
+        ("consume a/b", "\"a/b\" is no topic name"),
+        ("consume t --from latest", "--from: \"latest\" is no position"),
+        ("consume t --from committed", "--group GROUP"),
+        ("consume t --until beginning", "would read nothing"),
+        ("consume t --partitions 5-3", "--partitions: \"5-3\" is no list of partitions"),
+        ("consume t --max-bytes lots", "\"lots\" is no size"),
+        ("consume t --max-time 5", "\"5\" is no duration"),
+        ("consume t --max-messages 0", "0 is not in"),
+        ("consume t --format yaml", "possible values: text, csv, binary, json, raw"),
+        ("consume t --template x --columns key", "--columns has no meaning beside --template"),
+        ("consume t --join", "--join comes in a later release"),
+        ("consume t -X lingerms=1", "did you mean \"linger.ms\"?"),
+        ("consume t -b h:x", "no port between 1 and 65535"),
+        ("consume t -F /nowhere", "cannot read the configuration file /nowhere"),
+        ("consume t -q -v", "cannot be used with"),
+        ("produce t --acks 3", "expected all, -1, 0, 1"),
+        ("produce t --transactional-id x", "transactions cannot be used yet"),
+        ("produce t -H =x", "has no name"),
+        ("topic create", "<NAME>"),
+        ("topic create t --partitions 0", "0 is not in"),
+        ("topic create t --config x", "\"x\" is no KEY=VALUE"),
+        ("topic alter t", "nothing to alter"),
+        ("topic trim t", "--before"),
+        ("topic trim t --before -1", "error"),
+        ("topic trim t --before x", "\"x\" is no offset"),
+        ("broker --topic t:0", "\"0\" is no number of partitions"),
+        ("broker --listen h:65535 --nodes 2", "would need port 65536"),
+        ("man nothing", "there is no command \"kcopy nothing\""),
+        ("completions csh", "possible values: bash"),
+        ("load t --into x", "kcopy load comes in a later release"),
+        ("load --help", "kcopy load comes in a later release"),
+        ("publish", "kcopy publish comes in a later release"),
+        ("sql", "kcopy sql comes in a later release"),
+        ("group list --json", "kcopy group comes in a later release"),
+    ] {
+        let text = parse(line).expect_err(line);
+        assert!(text.contains(part), "{line}: {text}");
+        assert!(text.ends_with('\n'), "{line}");
+    }
+}
+
+#[test]
+fn config_files_are_found_in_order() {
+    let files = HashMap::from([
+        ("/home/.config/kcopy.conf", "bootstrap.servers=home:1\ngroup.id=g"),
+        ("/etc/kcopy.conf", "bootstrap.servers=etc:1"),
+        ("/named", "bootstrap.servers=named:1"),
+    ]);
+    let host = |files: &HashMap<&str, &str>, args: &[&str]| {
+        let plan = parse_with(files, args).unwrap();
+        plan.common().unwrap().properties.bootstrap_servers[0].host.clone()
+    };
+    assert_eq!(host(&files, &["consume", "t"]), "home");
+    assert_eq!(host(&files, &["consume", "t", "--config", "/named"]), "named");
+    assert_eq!(host(&files, &["topic", "create", "t", "-F", "/named"]), "named");
+    assert_eq!(host(&files, &["consume", "t", "-F", "none"]), "localhost");
+    assert_eq!(host(&files, &["consume", "t", "-b", "mine"]), "mine");
+    let only_etc = HashMap::from([("/etc/kcopy.conf", "bootstrap.servers=etc:1")]);
+    assert_eq!(host(&only_etc, &["topic", "list"]), "etc");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    for (line, part) in [
+        ("completions bash", "complete -F _kcopy"),
+        ("completions zsh", "#compdef kcopy"),
+        ("completions fish", "complete -c kcopy"),
+        ("man", ".TH kcopy 1"),
+        ("man topic create", ".TH kcopy-topic-create 1"),
+    ] {
+        let Ok(Plan::Print(text)) = parse(line) else { panic!("{line}") };
+        assert!(text.contains(part), "{line}: {}", &text[..200.min(text.len())]);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_command_line_panics(
+        verb in "consume|produce|topic (list|create|trim|alter)|broker|man|[a-z]{0,5}",
+        args in proptest::collection::vec("(-{0,2}[a-zX]{0,8}=?)?[a-zA-Z0-9:,=@.-]{0,8}", 0..6),
+    ) {
+        let args: Vec<&str> = verb.split(' ').chain(args.iter().map(String::as_str)).collect();
+        let _ = parse_with(&HashMap::new(), &args);
+    }
+}
