@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Writes kcat's JSON envelope.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     delimiter: Vec<u8>,
     base64: bool,

@@ -56,7 +56,7 @@ impl FromStr for Format {
 }
 
 /// The options of `consume` and `produce` that shape bytes, as they were given. `None` is COPY's default.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FormatOptions {
     /// `--format`.
     pub format: Format,

@@ -7,9 +7,10 @@ use clap::ValueEnum;
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
 use super::formats::{FormatArgs, Invalid};
 use crate::environment::Environment;
+use crate::format::template::Template;
 use crate::plan::{
-    CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Plan, RecordLayout, RecordOutput,
-    Start, Stop, TopicSelection, parse_duration, parse_partitions, parse_position, parse_size,
+    CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Plan, Start, Stop, TopicSelection,
+    parse_duration, parse_partitions, parse_position, parse_size,
 };
 use crate::properties::{ClientProperties, IsolationLevel, OffsetReset, Scope};
 
@@ -197,15 +198,14 @@ fn stop(until: Option<&str>, group: bool, now_ms: i64) -> Result<Option<Stop>, S
 }
 
 fn output(format: FormatArgs, template: Option<String>, invalid_text: InvalidText) -> Result<Output, String> {
-    let Some(template) = template else { return Ok(Output::Format(format.spec(invalid_text))) };
+    let Some(template) = template else {
+        let output = Output::Format(format.options(invalid_text)?);
+        output.writer().map_err(|error| error.to_string())?;
+        return Ok(output);
+    };
     if let Some(option) = format.given() {
         return Err(format!("{option} has no meaning beside --template"));
     }
-    Ok(Output::Records(RecordOutput {
-        layout: RecordLayout::Template(template.into_bytes()),
-        null_text: false,
-        key_pack: None,
-        value_pack: None,
-        invalid_text,
-    }))
+    let template = Template::parse(template).map_err(|error| format!("--template: {error}"))?;
+    Ok(Output::Template(template))
 }

@@ -2,14 +2,15 @@
 
 use clap::ValueEnum;
 
-use crate::plan::{FormatName, FormatSpec, InvalidText};
+use crate::format::{Columns, Format, FormatOptions};
+use crate::plan::{InvalidText, parse_delimiter};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Format")]
 pub(super) struct FormatArgs {
     /// PostgreSQL's COPY formats, JSON lines, or bytes with a delimiter [default: text]
     #[arg(long, env = "KCOPY_FORMAT", value_name = "FORMAT")]
-    pub(super) format: Option<Format>,
+    pub(super) format: Option<FormatName>,
     /// Columns: NAME [TYPE] [= SOURCE], separated by commas [default: value]
     #[arg(long, env = "KCOPY_COLUMNS", value_name = "LIST")]
     columns: Option<String>,
@@ -28,7 +29,7 @@ pub(super) struct FormatArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum FormatName {
     Text,
     Csv,
     Binary,
@@ -71,22 +72,34 @@ impl FormatArgs {
         .find_map(|(name, given)| given.then_some(name))
     }
 
-    pub(super) fn spec(self, invalid_text: InvalidText) -> FormatSpec {
-        let format = match self.format.unwrap_or(Format::Text) {
-            Format::Text => FormatName::Text,
-            Format::Csv => FormatName::Csv,
-            Format::Binary => FormatName::Binary,
-            Format::Json => FormatName::Json,
-            Format::Raw => FormatName::Raw,
+    /// The options, checked as far as they can be without a direction.
+    pub(super) fn options(self, invalid_text: InvalidText) -> Result<FormatOptions, String> {
+        let delimiter = |option: &str, text: Option<String>| {
+            let parsed = text.map(|text| parse_delimiter(text.as_bytes())).transpose();
+            parsed.map_err(|reason| format!("--{option}: {reason}"))
         };
-        FormatSpec {
-            format,
-            columns: self.columns,
+        let columns = self.columns.as_deref().map(Columns::parse).transpose();
+        Ok(FormatOptions {
+            format: self.format.map(Format::from).unwrap_or_default(),
+            columns: columns.map_err(|error| format!("--columns: {error}"))?,
             null: self.null,
-            delimiter: self.delimiter,
-            quote: self.quote,
+            delimiter: delimiter("delimiter", self.delimiter)?,
+            quote: delimiter("quote", self.quote)?,
             header: self.header,
             invalid_text,
+            max_record_bytes: None,
+        })
+    }
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Text => Self::Text,
+            FormatName::Csv => Self::Csv,
+            FormatName::Binary => Self::Binary,
+            FormatName::Json => Self::Json,
+            FormatName::Raw => Self::Raw,
         }
     }
 }

@@ -65,7 +65,7 @@ impl ProduceArgs {
         Ok(Plan::Produce(Box::new(Produce {
             topic: self.topic,
             input: Input::Stdin,
-            format: InputFormat::Format(self.format.spec(InvalidText::Error)),
+            format: InputFormat::Format(self.format.options(InvalidText::Error)?),
             headers: self.add_header.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
             partition: self.partition,
             max_messages: self.max_messages,

@@ -3,6 +3,8 @@ use std::io;
 use std::path::Path;
 
 use super::*;
+use crate::format::template::Template;
+use crate::format::{Columns, Format, FormatOptions};
 use crate::plan::*;
 use crate::properties::{Acks, CompressionType, IsolationLevel, OffsetReset};
 
@@ -108,7 +110,7 @@ fn consume_is_bounded_text_from_the_beginning() {
     assert_eq!((plan.group, plan.partitions), (None, None));
     assert_eq!(plan.limits, Limits::default());
     assert_eq!(plan.isolation, IsolationLevel::ReadCommitted);
-    assert_eq!(plan.output, Output::Format(FormatSpec::default()));
+    assert_eq!(plan.output, Output::Format(FormatOptions::default()));
     assert_eq!(plan.common.properties.bootstrap_servers[0].to_string(), "localhost:9092");
     assert_eq!(plan.common.verbosity, 1);
 }
@@ -154,20 +156,20 @@ fn consume_options_arrive() {
     assert_eq!(plan.limits.max_time, Some(std::time::Duration::from_secs(30)));
     assert_eq!(plan.isolation, IsolationLevel::ReadUncommitted);
     assert_eq!(plan.common.verbosity, 3);
-    let spec = FormatSpec {
-        format: FormatName::Csv,
-        columns: Some("key,value".into()),
+    let options = FormatOptions {
+        format: Format::Csv,
+        columns: Some(Columns::parse("key,value").unwrap()),
         null: Some("NULL".into()),
-        delimiter: Some(";".into()),
-        quote: Some("'".into()),
+        delimiter: Some(b";".to_vec()),
+        quote: Some(b"'".to_vec()),
         header: true,
         invalid_text: InvalidText::Base64,
+        max_record_bytes: None,
     };
-    assert_eq!(plan.output, Output::Format(spec));
+    assert_eq!(plan.output, Output::Format(options));
     let plan = consume("^a --regex --template %o:%s\\n");
     assert_eq!(plan.topics, TopicSelection::Regex(vec!["^a".into()]));
-    let Output::Records(output) = plan.output else { panic!() };
-    assert_eq!(output.layout, RecordLayout::Template(b"%o:%s\\n".to_vec()));
+    assert_eq!(plan.output, Output::Template(Template::parse("%o:%s\n").unwrap()));
 }
 
 #[test]
@@ -178,8 +180,9 @@ fn produce_options_arrive() {
     assert_eq!(plan.common.properties.compression_type, Some(CompressionType::Zstd));
     assert_eq!(plan.headers, [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)]);
     assert_eq!(plan.partition, Some(2));
-    let InputFormat::Format(spec) = plan.format else { panic!() };
-    assert_eq!((spec.format, spec.columns.as_deref()), (FormatName::Binary, Some("key,value")));
+    let columns = Columns::parse("key,value").unwrap();
+    let options = FormatOptions { columns: Some(columns), ..FormatOptions::new(Format::Binary) };
+    assert_eq!(plan.format, InputFormat::Format(options));
 }
 
 #[test]
@@ -266,6 +269,10 @@ fn wrong_use_says_what_is_right() {
         ("consume t --max-messages 0", "0 is not in"),
         ("consume t --format yaml", "possible values: text, csv, binary, json, raw"),
         ("consume t --template x --columns key", "--columns has no meaning beside --template"),
+        ("consume t --template %z", "--template: "),
+        ("consume t --columns a..b", "--columns: "),
+        ("consume t --format json --header", "--header"),
+        ("consume t --format csv --delimiter ab", "--delimiter"),
         ("consume t --join", "--join comes in a later release"),
         ("consume t -X lingerms=1", "did you mean \"linger.ms\"?"),
         ("consume t -b h:x", "no port between 1 and 65535"),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::getopt::{Element, Getopt};
 use super::{Refusal, usage};
 use crate::environment::Environment;
+use crate::format::pack::Pack;
+use crate::format::template::Template;
 use crate::plan::{Start, Stop, parse_delimiter};
 use crate::properties::{self, OffsetReset, PropertySet, Source, read_config};
 
@@ -36,10 +38,10 @@ pub(super) struct Args {
     pub(super) key_delimiter: Option<Vec<u8>>,
     pub(super) fixed_key: Option<Vec<u8>>,
     pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    pub(super) template: Option<Vec<u8>>,
+    pub(super) template: Option<Template>,
     pub(super) json: bool,
-    pub(super) key_pack: Option<String>,
-    pub(super) value_pack: Option<String>,
+    pub(super) key_pack: Option<Pack>,
+    pub(super) value_pack: Option<Pack>,
     pub(super) max_messages: Option<u64>,
     pub(super) null: bool,
     pub(super) line_mode: bool,
@@ -180,7 +182,10 @@ impl Args {
             b'K' => self.key_delimiter = Some(parse_delimiter(value).map_err(Refusal::Fatal)?),
             b'k' => self.fixed_key = Some(value.to_vec()),
             b'H' => self.headers.push(header(value)?),
-            b'f' => self.template = Some(value.to_vec()),
+            b'f' => {
+                let template = Template::parse(value).map_err(|error| Refusal::Fatal(error.to_string()))?;
+                self.template = Some(template);
+            }
             b's' => self.pack(text(letter, value)?)?,
             b'r' => {
                 return Err(Refusal::Fatal(
@@ -240,22 +245,12 @@ impl Args {
             (_, Some(pack)) => (Some(false), pack),
             _ => (None, value),
         };
-        if pack == "avro" {
-            return Err(Refusal::Fatal(
-                "-s avro: Avro and the Schema Registry come in a later release".into(),
-            ));
-        }
-        if let Some(wrong) = pack.chars().find(|it| !"<>bBhHiIqQcs$ ".contains(*it)) {
-            let field = if key == Some(false) { "value" } else { "key" };
-            return Err(Refusal::Fatal(format!(
-                "Invalid token '{wrong}' in {field} pack-format, see -s usage."
-            )));
-        }
+        let parse = |field| Pack::parse(field, pack).map_err(|error| Refusal::Fatal(error.to_string()));
         if key != Some(false) {
-            self.key_pack = Some(pack.to_owned());
+            self.key_pack = Some(parse("key")?);
         }
         if key != Some(true) {
-            self.value_pack = Some(pack.to_owned());
+            self.value_pack = Some(parse("value")?);
         }
         Ok(())
     }

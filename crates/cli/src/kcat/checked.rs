@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use super::Refusal;
 use super::args::Args;
 use crate::environment::Environment;
+use crate::format::envelope::Envelope;
+use crate::format::template::Template;
 use crate::plan::{
-    CommitPolicy, Common, Consume, End, Grammar, GroupUse, Input, InputFormat, InvalidText, Limits,
-    ListMetadata, OffsetQuery, Output, Plan, Produce, QueryOffsets, RecordLayout, RecordOutput, Start,
-    TopicSelection,
+    CommitPolicy, Common, Consume, End, Grammar, GroupUse, Input, InputFormat, Limits, ListMetadata,
+    OffsetQuery, Output, Plan, Produce, QueryOffsets, Start, TopicSelection,
 };
 use crate::properties::{ClientProperties, OffsetReset, Scope};
 
@@ -89,21 +90,15 @@ fn consume(mut args: Args, common: Common) -> Result<Plan, Refusal> {
         start => start,
     };
     let group = group(start, properties)?;
-    let layout = if args.json {
-        RecordLayout::Json { delimiter: args.delimiter }
-    } else if let Some(template) = args.template {
-        RecordLayout::Template(template)
+    let output = if args.json {
+        Output::Envelope(Envelope::new(&args.delimiter).packs(args.key_pack, args.value_pack))
     } else {
-        RecordLayout::Delimited { key_delimiter: args.key_delimiter, delimiter: args.delimiter }
+        let template = match args.template {
+            Some(template) => template,
+            None => Template::delimited(&args.delimiter, args.key_delimiter.as_deref()),
+        };
+        Output::Template(template.prints_null(args.null).packs(args.key_pack, args.value_pack))
     };
-    let output = Output::Records(RecordOutput {
-        layout,
-        null_text: args.null,
-        key_pack: args.key_pack,
-        value_pack: args.value_pack,
-        // kcat writes the bytes as they are, which is no JSON.
-        invalid_text: InvalidText::Replace,
-    });
     let isolation = properties.isolation_level.unwrap_or_default();
     Ok(Plan::Consume(Box::new(Consume {
         topics: TopicSelection::Names(args.topics.pop().into_iter().collect()),

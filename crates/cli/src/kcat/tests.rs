@@ -5,6 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::environment::Environment;
+use crate::format::envelope::Envelope;
+use crate::format::pack::Pack;
+use crate::format::template::Template;
 use crate::plan::*;
 use crate::properties::{OffsetReset, Partitioner};
 
@@ -73,8 +76,7 @@ fn the_sessions_own_command_lines() {
     assert_eq!(plan.partitions, Some(vec![0]));
     assert_eq!((plan.start, plan.end), (Start::Beginning, End::Pinned));
     assert_eq!(plan.group, Some(GroupUse { id: "1".into(), commit: CommitPolicy::WhereNoneYet }));
-    let Output::Records(output) = plan.output else { panic!() };
-    assert_eq!(output.layout, RecordLayout::Json { delimiter: b"\n".to_vec() });
+    assert_eq!(plan.output, Output::Envelope(Envelope::new(b"\n")));
 
     let plan = consume("kafkacat -C -b B -qeJ -t PGSHARD -X group.id=1 -o stored -p 0");
     assert_eq!(plan.start, Start::Committed { otherwise: OffsetReset::Beginning });
@@ -137,7 +139,8 @@ fn refusals_have_kcats_texts() {
         ("-b x -G g t", "-G comes in a later release"),
         ("-M 3", "kcopy broker --nodes N"),
         ("-b x -C -t t -r http://x", "Schema Registry"),
-        ("-b x -C -t t -s avro", "Avro"),
+        ("-b x -C -t t -s avro", "schema registry"),
+        ("-b x -C -t t -f %z", "%z"),
         ("-b x -P -t t -X transactional.id=a", "transactions cannot be used yet"),
         ("-b x -P -t t -X sasl.username=a", "SASL cannot be used yet"),
         ("-b x -P -t t -X security.protocol=ssl", "TLS and SASL come in a later release"),
@@ -227,22 +230,21 @@ fn groups_commit_only_where_nothing_is_lost() {
 
 #[test]
 fn outputs() {
-    let output = |rest: &str| match consume(&format!("-C -b x -t t {rest}")).output {
-        Output::Records(output) => output,
-        other => panic!("{other:?}"),
-    };
-    let delimited = output("-K \\t -D \\r\\n -Z");
-    assert_eq!(
-        delimited.layout,
-        RecordLayout::Delimited { key_delimiter: Some(b"\t".to_vec()), delimiter: b"\r\n".to_vec() }
-    );
-    assert!(delimited.null_text);
-    assert_eq!(output("-f %s -K :").layout, RecordLayout::Template(b"%s".to_vec()));
-    assert_eq!(output("-J -f %s").layout, RecordLayout::Json { delimiter: b"\n".to_vec() });
-    let packs = output("-s key=>i -s value=s");
-    assert_eq!((packs.key_pack.as_deref(), packs.value_pack.as_deref()), (Some(">i"), Some("s")));
-    let packs = output("-s q");
-    assert_eq!((packs.key_pack.as_deref(), packs.value_pack.as_deref()), (Some("q"), Some("q")));
+    let output = |rest: &str| consume(&format!("-C -b x -t t {rest}")).output;
+    let pack = |what: &str, format: &str| Some(Pack::parse(what, format).unwrap());
+    let (newline, percent) = (Template::delimited(b"\n", None), Template::parse("%s").unwrap());
+    assert_eq!(output(""), Output::Template(newline.clone()));
+    let delimited = Template::delimited(b"\r\n", Some(b"\t")).prints_null(true);
+    assert_eq!(output("-K \\t -D \\r\\n -Z"), Output::Template(delimited));
+    assert_eq!(output("-f %s -K :"), Output::Template(percent));
+    assert_eq!(output("-J -f %s -D ;"), Output::Envelope(Envelope::new(b";")));
+    let packs = newline.clone().packs(pack("key", ">i"), pack("value", "s"));
+    assert_eq!(output("-s key=>i -s value=s"), Output::Template(packs));
+    let packs = Envelope::new(b"\n").packs(pack("key", "q"), pack("value", "q"));
+    assert_eq!(output("-J -s q"), Output::Envelope(packs));
+    for line in ["", "-J", "-f %o"] {
+        output(line).writer().unwrap();
+    }
 }
 
 #[test]

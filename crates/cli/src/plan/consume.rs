@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::Common;
+use crate::format::envelope::Envelope;
+use crate::format::template::Template;
+use crate::format::write::RecordWriter;
+use crate::format::{FormatOptions, OptionError};
 use crate::properties::{IsolationLevel, OffsetReset};
 
 /// Kafka to stdout.
@@ -120,75 +124,26 @@ pub enum CommitPolicy {
 /// How records are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// kcat's ways: delimiters, a template, JSON lines.
-    Records(RecordOutput),
-    /// One of `--format`: for COPY ... FROM, JSON lines, or bytes.
-    Format(FormatSpec),
+    /// kcat's `-f`, or what `-D` and `-K` describe.
+    Template(Template),
+    /// kcat's `-J`.
+    Envelope(Envelope),
+    /// One of `--format`, already checked.
+    Format(FormatOptions),
 }
 
-/// Records as kcat writes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordOutput {
-    /// What is written for a record.
-    pub layout: RecordLayout,
-    /// A NULL key or value is written as `NULL` (`-Z`), else as nothing.
-    pub null_text: bool,
-    /// How to unpack keys (`-s key=`), if not as they are.
-    pub key_pack: Option<String>,
-    /// How to unpack values (`-s value=`), if not as they are.
-    pub value_pack: Option<String>,
-    /// What JSON gets where bytes are not UTF-8.
-    pub invalid_text: InvalidText,
-}
-
-/// What is written for a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordLayout {
-    /// The key and its delimiter (`-K`) if asked for, the value, the delimiter (`-D`).
-    Delimited {
-        /// Between key and value; without it the key is not written.
-        key_delimiter: Option<Vec<u8>>,
-        /// After each record.
-        delimiter: Vec<u8>,
-    },
-    /// kcat's JSON envelope (`-J`) and the delimiter.
-    Json {
-        /// After each record.
-        delimiter: Vec<u8>,
-    },
-    /// A template in kcat's `-f` language, as it was typed.
-    Template(Vec<u8>),
-}
-
-/// `--format` and what shapes it, as it was given; the formats check it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FormatSpec {
-    /// `--format`.
-    pub format: FormatName,
-    /// `--columns`.
-    pub columns: Option<String>,
-    /// `--null`.
-    pub null: Option<String>,
-    /// `--delimiter`, with its escapes.
-    pub delimiter: Option<String>,
-    /// `--quote`.
-    pub quote: Option<String>,
-    /// `--header`.
-    pub header: bool,
-    /// `--invalid-text`.
-    pub invalid_text: InvalidText,
-}
-
-/// The values of `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum FormatName {
-    #[default]
-    Text,
-    Csv,
-    Binary,
-    Json,
-    Raw,
+impl Output {
+    /// The writer of this output.
+    ///
+    /// # Errors
+    /// The options do not fit together; those of a plan were checked when it was made.
+    pub fn writer(&self) -> Result<RecordWriter, OptionError> {
+        match self {
+            Self::Template(template) => Ok(RecordWriter::template(template.clone())),
+            Self::Envelope(envelope) => Ok(RecordWriter::envelope(envelope.clone())),
+            Self::Format(options) => RecordWriter::new(options),
+        }
+    }
 }
 
 /// What to do with bytes that are not valid text in the target.

@@ -12,8 +12,7 @@ pub use admin::{
     QueryOffsets, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed,
 };
 pub use consume::{
-    CommitPolicy, Consume, End, FormatName, FormatSpec, GroupUse, InvalidText, Limits, Output, RecordLayout,
-    RecordOutput, Start, Stop, TopicSelection,
+    CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Start, Stop, TopicSelection,
 };
 pub use produce::{Input, InputFormat, Produce};
 pub(crate) use values::nearest;

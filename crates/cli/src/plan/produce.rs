@@ -1,6 +1,7 @@
 //! Reading stdin or files and writing records to Kafka.
 
-use super::{Common, FormatSpec};
+use super::Common;
+use crate::format::FormatOptions;
 use std::path::PathBuf;
 
 /// stdin or files to Kafka.
@@ -53,5 +54,5 @@ pub enum InputFormat {
         empty_is_null: bool,
     },
     /// One of `--format`: from COPY ... TO, JSON lines, or bytes.
-    Format(FormatSpec),
+    Format(FormatOptions),
 }
