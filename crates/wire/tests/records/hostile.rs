@@ -51,13 +51,11 @@ fn a_batch_cut_anywhere_is_an_error_or_incomplete() {
 
 #[test]
 fn mutated_batches_never_panic() {
-    let seed =
-        std::env::var("KCOPY_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            u64::from(std::process::id()) << 20 | u64::from(Instant::now().elapsed().subsec_nanos())
-        });
-    let rounds: u32 =
-        std::env::var("KCOPY_TEST_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
-    println!("seed {seed} (KCOPY_TEST_SEED={seed} repeats it), {rounds} mutations (KCOPY_TEST_MUTATIONS)");
+    let seed = std::env::var("KCOPY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+        u64::from(std::process::id()) << 20 | u64::from(Instant::now().elapsed().subsec_nanos())
+    });
+    let rounds: u32 = std::env::var("KCOPY_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    println!("seed {seed} (KCOPY_SEED={seed} repeats it), {rounds} mutations (KCOPY_MUTATIONS)");
     let mut random = Random(seed);
     let limits = RecordLimits::new(256 << 10);
     let originals: Vec<Bytes> = Compression::ALL
