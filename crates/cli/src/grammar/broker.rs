@@ -14,7 +14,7 @@ use crate::properties::BrokerAddress;
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   kcopy broker
-  kcopy broker --listen 127.0.0.1:9092 --nodes 3 --topic orders:6 --config auto.create.topics.enable=false
+  kcopy broker --nodes 3 --topic orders:6 --config num.partitions=4
   kcopy broker --topic orders:3 -- pytest")]
 pub(super) struct BrokerArgs {
     /// Where to listen; further nodes take the following ports [default: 127.0.0.1:9092, with a command free ports]

@@ -90,8 +90,8 @@ pub(super) struct ConsumeArgs {
 const EXAMPLES: &str = "\
 Examples:
   kcopy consume orders --group load
-  kcopy consume orders --columns 'key, offset, at timestamptz = timestamp, doc jsonb = value' --format csv
-  kcopy consume orders --from 2026-01-31T00:00:00Z --until -1h --partitions 0,3-5
+  kcopy consume orders --format csv --columns 'key, offset, doc jsonb = value'
+  kcopy consume orders --from 2026-01-31T00:00:00Z --until -1h -p 0,3-5
   kcopy consume orders payments --follow --template '%t [%p] %o: %s\\n'
   psql -c \"copy orders from program 'kcopy consume orders --group load'\"";
 

@@ -36,14 +36,15 @@ struct Cli {
     verb: Verb,
 }
 
+// Lines of examples stay under 80 columns: a wrapped one could not be pasted.
 const EXAMPLES: &str = "\
 Examples:
-  kcopy consume orders --group load            new records as COPY text, and commit
+  kcopy consume orders --group load
   kcopy consume orders --format json --from -1h --follow
   echo '{\"id\":1}' | kcopy produce orders --format raw
   kcopy topic create orders --partitions 3
   kcopy broker --topic orders:3 -- sh -c 'kcopy topic list'
-  psql -c \"copy orders(key, doc) from program 'kcopy consume orders --columns \\\"key, doc = value\\\"'\"";
+  psql -c \"copy orders from program 'kcopy consume orders --group load'\"";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

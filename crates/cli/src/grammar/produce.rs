@@ -47,9 +47,9 @@ pub(super) struct ProduceArgs {
 const EXAMPLES: &str = "\
 Examples:
   echo 'hello' | kcopy produce orders --format raw
-  kcopy consume a --columns 'key, value, headers' | kcopy produce b --columns 'key, value, headers'
-  psql -c \"copy (select id, to_jsonb(o) from orders o) to program
-    'kcopy produce orders --columns \\\"key, value\\\"'\"";
+  kcopy consume a --columns key,value | kcopy produce b --columns key,value
+  psql -c \"copy orders(id, doc) to program
+    'kcopy produce orders --columns key,value'\"";
 
 impl ProduceArgs {
     pub(super) fn plan(self, environment: &Environment<'_>) -> Result<Plan, String> {

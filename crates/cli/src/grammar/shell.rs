@@ -26,7 +26,7 @@ impl CompletionsArgs {
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   kcopy man | man -l -
-  kcopy man topic create > /usr/local/share/man/man1/kcopy-topic-create.1")]
+  kcopy man topic create > kcopy-topic-create.1")]
 pub(super) struct ManArgs {
     /// The command that the page is for [default: kcopy itself]
     #[arg(value_name = "COMMAND")]

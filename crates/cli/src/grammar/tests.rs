@@ -90,6 +90,10 @@ fn every_help_opens_with_examples() {
                 let Ok(Plan::Print(help)) = parse_with(&HashMap::new(), &args) else { panic!("{path:?}") };
                 assert!(help.starts_with("Examples:\n  "), "{path:?}: {help}");
                 assert!(help.contains("Usage: kcopy"), "{path:?}");
+                let examples = help.lines().take_while(|line| !line.is_empty());
+                for line in examples {
+                    assert!(line.len() < 80, "{path:?}: {line} would be wrapped");
+                }
             }
             walk(subcommand, path);
             path.pop();

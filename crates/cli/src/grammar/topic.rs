@@ -27,7 +27,7 @@ pub(super) enum TopicCommand {
     /// Create a topic
     #[command(before_help = "Examples:
   kcopy topic create orders
-  kcopy topic create orders --partitions 3 --replicas 1 --config cleanup.policy=compact --if-not-exists")]
+  kcopy topic create orders --partitions 3 --config cleanup.policy=compact")]
     Create(CreateArgs),
     /// Add partitions, change settings
     #[command(before_help = "Examples:

@@ -5,6 +5,7 @@
 mod args;
 mod checked;
 mod getopt;
+pub mod metadata;
 mod usage;
 
 use std::ffi::OsString;
