@@ -1,0 +1,73 @@
+//! Topic and group properties of Apache Kafka 4.4: name, type, default, the broker properties that set the default
+//! (most important first, with a factor where the unit differs), valid values.
+
+use super::{
+    Kind::{Boolean, Double, Int, List, Long, String},
+    TopicRow,
+};
+
+#[rustfmt::skip]
+pub(super) static TOPIC_ROWS: &[TopicRow] = &[
+    TopicRow("cleanup.policy", List, Some("delete"), "log.cleanup.policy", "=compact,delete"),
+    TopicRow("compression.gzip.level", Int, Some("-1"), "compression.gzip.level", "1..9|-1"),
+    TopicRow("compression.lz4.level", Int, Some("9"), "compression.lz4.level", "1..17"),
+    TopicRow("compression.type", String, Some("producer"), "compression.type", "=uncompressed,zstd,lz4,snappy,gzip,producer"),
+    TopicRow("compression.zstd.level", Int, Some("3"), "compression.zstd.level", "-131072..22"),
+    TopicRow("delete.retention.ms", Long, Some("86400000"), "log.cleaner.delete.retention.ms", "0.."),
+    TopicRow("errors.deadletterqueue.group.enable", Boolean, Some("false"), "", ""),
+    TopicRow("file.delete.delay.ms", Long, Some("60000"), "log.segment.delete.delay.ms", "0.."),
+    TopicRow("flush.messages", Long, Some("9223372036854775807"), "log.flush.interval.messages", "1.."),
+    TopicRow("flush.ms", Long, Some("9223372036854775807"), "log.flush.interval.ms,log.flush.scheduler.interval.ms", "0.."),
+    TopicRow("follower.replication.throttled.replicas", List, Some(""), "", ""),
+    TopicRow("index.interval.bytes", Int, Some("4096"), "log.index.interval.bytes", "0.."),
+    TopicRow("leader.replication.throttled.replicas", List, Some(""), "", ""),
+    TopicRow("local.retention.bytes", Long, Some("-2"), "log.local.retention.bytes", "-2.."),
+    TopicRow("local.retention.ms", Long, Some("-2"), "log.local.retention.ms", "-2.."),
+    TopicRow("max.compaction.lag.ms", Long, Some("9223372036854775807"), "log.cleaner.max.compaction.lag.ms", "1.."),
+    TopicRow("max.decompressed.message.bytes", Int, Some("2147483639"), "max.decompressed.message.bytes", "1..2147483639"),
+    TopicRow("max.message.bytes", Int, Some("1048588"), "message.max.bytes", "0.."),
+    TopicRow("message.timestamp.after.max.ms", Long, Some("3600000"), "log.message.timestamp.after.max.ms", "0.."),
+    TopicRow("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), "log.message.timestamp.before.max.ms", "0.."),
+    TopicRow("message.timestamp.type", String, Some("CreateTime"), "log.message.timestamp.type", "=CreateTime,LogAppendTime"),
+    TopicRow("min.cleanable.dirty.ratio", Double, Some("0.5"), "log.cleaner.min.cleanable.ratio", "0..1"),
+    TopicRow("min.compaction.lag.ms", Long, Some("0"), "log.cleaner.min.compaction.lag.ms", "0.."),
+    TopicRow("min.insync.replicas", Int, Some("1"), "min.insync.replicas", "1.."),
+    TopicRow("preallocate", Boolean, Some("false"), "log.preallocate", ""),
+    TopicRow("remote.copy.lag.bytes", Long, Some("-1"), "log.remote.copy.lag.bytes", "-1.."),
+    TopicRow("remote.copy.lag.ms", Long, Some("0"), "log.remote.copy.lag.ms", "-1.."),
+    TopicRow("remote.log.copy.disable", Boolean, Some("false"), "", ""),
+    TopicRow("remote.log.delete.on.disable", Boolean, Some("false"), "", ""),
+    TopicRow("remote.storage.enable", Boolean, Some("false"), "", ""),
+    TopicRow("retention.bytes", Long, Some("-1"), "log.retention.bytes", ""),
+    TopicRow("retention.ms", Long, Some("604800000"), "log.retention.ms,log.retention.minutes*60000,log.retention.hours*3600000", "-1.."),
+    TopicRow("segment.bytes", Int, Some("1073741824"), "log.segment.bytes", "1048576.."),
+    TopicRow("segment.index.bytes", Int, Some("10485760"), "log.index.size.max.bytes", "4.."),
+    TopicRow("segment.jitter.ms", Long, Some("0"), "log.roll.jitter.ms,log.roll.jitter.hours*3600000", "0.."),
+    TopicRow("segment.ms", Long, Some("604800000"), "log.roll.ms,log.roll.hours*3600000", "1.."),
+    TopicRow("unclean.leader.election.enable", Boolean, Some("false"), "unclean.leader.election.enable", ""),
+];
+
+#[rustfmt::skip]
+pub(super) static GROUP_ROWS: &[TopicRow] = &[
+    TopicRow("consumer.assignment.interval.ms", Int, Some("1000"), "group.consumer.assignment.interval.ms", "0.."),
+    TopicRow("consumer.heartbeat.interval.ms", Int, Some("5000"), "group.consumer.heartbeat.interval.ms", "1.."),
+    TopicRow("consumer.session.timeout.ms", Int, Some("45000"), "group.consumer.session.timeout.ms", "1.."),
+    TopicRow("errors.deadletterqueue.copy.record.enable", Boolean, Some("false"), "errors.deadletterqueue.copy.record.enable", ""),
+    TopicRow("errors.deadletterqueue.topic.name", String, Some(""), "errors.deadletterqueue.topic.name", ""),
+    TopicRow("share.assignment.interval.ms", Int, Some("1000"), "group.share.assignment.interval.ms", "0.."),
+    TopicRow("share.auto.offset.reset", String, Some("latest"), "share.auto.offset.reset", ""),
+    TopicRow("share.delivery.count.limit", Int, Some("5"), "group.share.delivery.count.limit", "2.."),
+    TopicRow("share.heartbeat.interval.ms", Int, Some("5000"), "group.share.heartbeat.interval.ms", "1.."),
+    TopicRow("share.isolation.level", String, Some("read_uncommitted"), "share.isolation.level", "=read_committed,read_uncommitted"),
+    TopicRow("share.partition.max.record.locks", Int, Some("2000"), "group.share.partition.max.record.locks", "100.."),
+    TopicRow("share.record.lock.duration.ms", Int, Some("30000"), "group.share.record.lock.duration.ms", "1000.."),
+    TopicRow("share.renew.acknowledge.enable", Boolean, Some("true"), "share.renew.acknowledge.enable", ""),
+    TopicRow("share.session.timeout.ms", Int, Some("45000"), "group.share.session.timeout.ms", "1.."),
+    TopicRow("streams.assignment.interval.ms", Int, Some("1000"), "group.streams.assignment.interval.ms", "0.."),
+    TopicRow("streams.assignor.name", String, None, "group.streams.assignors", ""),
+    TopicRow("streams.heartbeat.interval.ms", Int, Some("5000"), "group.streams.heartbeat.interval.ms", "1.."),
+    TopicRow("streams.initial.rebalance.delay.ms", Int, Some("3000"), "group.streams.initial.rebalance.delay.ms", "0.."),
+    TopicRow("streams.num.standby.replicas", Int, Some("0"), "group.streams.num.standby.replicas", "0.."),
+    TopicRow("streams.rack.aware.assignment.tags", List, Some(""), "group.streams.rack.aware.assignment.tags", ""),
+    TopicRow("streams.session.timeout.ms", Int, Some("45000"), "group.streams.session.timeout.ms", "1.."),
+];
