@@ -86,15 +86,18 @@ impl Log {
         self.end_position() - start
     }
 
+    /// A leader takes over: what it writes begins at the log's end.
+    pub(crate) fn begin_epoch(&mut self, leader_epoch: i32) {
+        self.epochs.retain(|(_, start)| *start < self.log_end_offset);
+        self.epochs.push((leader_epoch, self.log_end_offset));
+    }
+
     /// Appends a validated batch and returns its base offset. `received` may be shared with the request's frame.
     pub(crate) fn append(&mut self, received: &Bytes, leader_epoch: i32) -> Option<i64> {
         let mut bounds = BatchBounds::read(received)?;
         let records = bounds.next_offset - bounds.base_offset;
         bounds.base_offset = self.log_end_offset;
         bounds.next_offset = self.log_end_offset + records;
-        if self.epochs.last().is_none_or(|(epoch, _)| *epoch < leader_epoch) {
-            self.epochs.push((leader_epoch, bounds.base_offset));
-        }
         if received.len() >= LARGE_BATCH {
             self.close_tail();
             self.push_segment(Segment {

@@ -1,0 +1,157 @@
+//! The APIs, one file each: `(cluster, context, request) -> outcome`, without I/O and without waiting.
+//!
+//! The table at the end of this file is what the broker speaks; what ApiVersions advertises follows from it.
+
+pub(crate) mod api_versions;
+mod create_topics;
+mod delete_topics;
+pub(crate) mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+pub(crate) mod produce;
+mod refuse;
+
+use kcopy_wire::{
+    ApiKey, DecodeError, EncodeError, Message, Reader, Str,
+    frame::{Frame, encode_response},
+    messages,
+};
+
+pub(crate) use self::refuse::refuse;
+use crate::cluster::Cluster;
+
+/// Who sent a request, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) node_id: i32,
+    pub(crate) connection_id: u64,
+    pub(crate) version: i16,
+    pub(crate) client_id: Option<Str>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Reply(ResponseBody),
+    /// The rest is work for the connection's task, not for the one that owns the state.
+    Finish(Finish),
+    /// Answered when there is data, or when time is up.
+    Park(Box<fetch::Plan>),
+    /// Records to be validated by the connection's task, which then asks for the append.
+    Validate(Box<produce::Validation>),
+    /// No answer is wanted.
+    Silent,
+    /// The connection cannot go on.
+    Close(&'static str),
+}
+
+/// Completes a response away from the state.
+pub(crate) struct Finish(pub(crate) Box<dyn FnOnce() -> ResponseBody + Send>);
+
+impl std::fmt::Debug for Finish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Finish")
+    }
+}
+
+/// An API in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served {
+    pub(crate) key: ApiKey,
+    pub(crate) min_version: i16,
+    pub(crate) max_version: i16,
+    /// The least version in ApiVersions; `None` keeps the API out of it.
+    pub(crate) advertised_from: Option<i16>,
+}
+
+macro_rules! serve {
+    ($($api:ident $request:ident $response:ident $min:literal - $max:literal $advertised:expr => $handle:path;)*) => {
+        /// A request of any API.
+        #[derive(Clone, Debug)]
+        pub(crate) enum RequestBody {
+            $($api(messages::$request),)*
+        }
+
+        /// A response of any API.
+        #[derive(Clone, Debug)]
+        pub(crate) enum ResponseBody {
+            $($api(messages::$response),)*
+        }
+
+        /// What the broker speaks.
+        pub(crate) static TABLE: &[Served] = &[
+            $(Served {
+                key: ApiKey::$api,
+                min_version: $min,
+                max_version: $max,
+                advertised_from: $advertised,
+            },)*
+        ];
+
+        impl RequestBody {
+            pub(crate) fn api_key(&self) -> ApiKey {
+                match self {
+                    $(Self::$api(_) => ApiKey::$api,)*
+                }
+            }
+
+            /// Reads a request of an API in the table; bytes behind it are ignored, as Kafka does.
+            pub(crate) fn decode(key: ApiKey, version: i16, reader: &mut Reader) -> Option<Result<Self, DecodeError>> {
+                match key {
+                    $(ApiKey::$api => Some(messages::$request::decode(reader, version).map(Self::$api)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl ResponseBody {
+            pub(crate) fn encode(&self, version: i16, correlation_id: i32) -> Result<Frame, EncodeError> {
+                match self {
+                    $(Self::$api(response) => {
+                        encode_response::<messages::$request>(response, version, correlation_id)
+                    })*
+                }
+            }
+        }
+
+        $(impl From<messages::$response> for Outcome {
+            fn from(response: messages::$response) -> Self {
+                Outcome::Reply(ResponseBody::$api(response))
+            }
+        })*
+
+        /// Hands a request to its API.
+        pub(crate) fn dispatch(cluster: &mut Cluster, context: &Context, request: RequestBody) -> Outcome {
+            match request {
+                $(RequestBody::$api(request) => $handle(cluster, context, request).into(),)*
+            }
+        }
+    };
+}
+
+// Produce is advertised from 0 on: librdkafka before 2.11.1 turns compression off otherwise (KAFKA-18659).
+serve! {
+    Produce ProduceRequest ProduceResponse 3 - 13 Some(0) => produce::handle;
+    Fetch FetchRequest FetchResponse 4 - 18 Some(4) => fetch::handle;
+    ListOffsets ListOffsetsRequest ListOffsetsResponse 1 - 11 Some(1) => list_offsets::handle;
+    OffsetCommit OffsetCommitRequest OffsetCommitResponse 2 - 10 Some(2) => offset_commit::handle;
+    OffsetFetch OffsetFetchRequest OffsetFetchResponse 1 - 10 Some(1) => offset_fetch::handle;
+    FindCoordinator FindCoordinatorRequest FindCoordinatorResponse 0 - 6 Some(0) => find_coordinator::handle;
+    CreateTopics CreateTopicsRequest CreateTopicsResponse 2 - 7 Some(2) => create_topics::handle;
+    DeleteTopics DeleteTopicsRequest DeleteTopicsResponse 1 - 6 Some(1) => delete_topics::handle;
+    InitProducerId InitProducerIdRequest InitProducerIdResponse 0 - 5 Some(0) => init_producer_id::handle;
+    OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse 2 - 4 Some(2)
+        => offset_for_leader_epoch::handle;
+    Metadata MetadataRequest MetadataResponse 0 - 13 Some(0) => metadata::handle;
+    ApiVersions ApiVersionsRequest ApiVersionsResponse 0 - 5 Some(0) => api_versions::handle;
+}
+
+/// The table's entry for an API.
+pub(crate) fn served(key: ApiKey) -> Option<&'static Served> {
+    TABLE.iter().find(|served| served.key == key)
+}

@@ -1,0 +1,289 @@
+//! Produce (key 0), versions 3-13, advertised from 0.
+//!
+//! One batch per partition. The first pass finds the topics; the connection's task then validates the records; the
+//! second pass checks leader, replicas and the producer's sequence, and appends. `acks=0` gets no answer, and a closed
+//! connection if something failed.
+//!
+//! - 5: `log_start_offset`
+//! - 7: zstd
+//! - 8: `record_errors` and `error_message` (KIP-467)
+//! - 10: where the leader is now (KIP-951)
+//! - 12: transactions v2 (KIP-890); transactions are not served yet
+//! - 13: topic ids (KIP-516)
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use kcopy_wire::{
+    ErrorCode, RecordBytes, Str, Uuid,
+    messages::{
+        ProduceRequest, ProduceResponse,
+        produce_response::{
+            BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+        },
+    },
+};
+
+use super::{Context, Outcome};
+use crate::{
+    clock::Clock,
+    cluster::{
+        Cluster,
+        topics::{Topic, is_internal},
+    },
+    config::TopicSettings,
+    producer_state::Verdict,
+    validation::{ReadyBatch, Rejected, Rules, release_frame, validate},
+};
+
+/// A produce request whose topics are known and whose records are not checked yet.
+#[derive(Debug)]
+pub(crate) struct Validation {
+    context: Context,
+    acks: i16,
+    topics: Vec<UncheckedTopic>,
+}
+
+#[derive(Debug)]
+struct UncheckedTopic {
+    name: Str,
+    id: Uuid,
+    settings: Option<Arc<TopicSettings>>,
+    partitions: Vec<(i32, Option<RecordBytes>)>,
+}
+
+/// A produce request that can be appended, as far as its records are concerned.
+#[derive(Debug)]
+pub(crate) struct Append {
+    context: Context,
+    acks: i16,
+    topics: Vec<CheckedTopic>,
+}
+
+#[derive(Debug)]
+struct CheckedTopic {
+    name: Str,
+    id: Uuid,
+    partitions: Vec<(i32, Result<ReadyBatch, Rejected>)>,
+}
+
+pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ProduceRequest) -> Outcome {
+    let topics = request.topic_data.into_iter().map(|topic| {
+        let found = find(cluster, context, &topic.name, topic.topic_id).ok();
+        UncheckedTopic {
+            settings: found.map(|topic| topic.settings.clone()),
+            name: topic.name,
+            id: topic.topic_id,
+            partitions: topic
+                .partition_data
+                .into_iter()
+                .map(|partition| (partition.index, partition.records))
+                .collect(),
+        }
+    });
+    Outcome::Validate(Box::new(Validation {
+        context: context.clone(),
+        acks: request.acks,
+        topics: topics.collect(),
+    }))
+}
+
+fn find<'a>(
+    cluster: &'a mut Cluster,
+    context: &Context,
+    name: &Str,
+    id: Uuid,
+) -> Result<&'a mut Topic, ErrorCode> {
+    if context.version >= 13 && id.is_zero() {
+        return Err(ErrorCode::UNKNOWN_TOPIC_ID);
+    }
+    cluster.find_topic(name, id)
+}
+
+impl Validation {
+    /// Checks all records; the expensive part, away from the state.
+    pub(crate) fn run(self, clock: &Clock, frame_len: usize) -> Append {
+        let now_ms = clock.now_ms();
+        let version = self.context.version;
+        let mut topics: Vec<CheckedTopic> = self
+            .topics
+            .into_iter()
+            .map(|topic| topic.check(now_ms, version))
+            .collect();
+        let mut batches: Vec<&mut ReadyBatch> = topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+            .filter_map(|(_, checked)| checked.as_mut().ok())
+            .collect();
+        release_frame(&mut batches, frame_len);
+        Append {
+            context: self.context,
+            acks: self.acks,
+            topics,
+        }
+    }
+}
+
+impl UncheckedTopic {
+    fn check(self, now_ms: i64, produce_version: i16) -> CheckedTopic {
+        let unknown = || Rejected::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        let topic = self.name.to_string();
+        let check = |(partition, records): (i32, Option<RecordBytes>)| {
+            let checked = match &self.settings {
+                None => Err(unknown()),
+                Some(settings) => validate(
+                    records.map(RecordBytes::into_bytes),
+                    &Rules {
+                        now_ms,
+                        produce_version,
+                        topic: topic.clone(),
+                        partition,
+                        settings: settings.clone(),
+                    },
+                ),
+            };
+            (partition, checked)
+        };
+        CheckedTopic {
+            partitions: self.partitions.into_iter().map(check).collect(),
+            name: self.name,
+            id: self.id,
+        }
+    }
+}
+
+/// The second pass.
+pub(crate) fn append(cluster: &mut Cluster, append: Append) -> Outcome {
+    let Append { context, acks, topics } = append;
+    let mut response = ProduceResponse::default();
+    let mut endpoints = BTreeSet::new();
+    let mut failed = false;
+    for topic in topics {
+        let mut answer = TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.id,
+            ..TopicProduceResponse::default()
+        };
+        for (index, checked) in topic.partitions {
+            let appended = append_partition(cluster, &context, acks, (&topic.name, topic.id, index), checked);
+            let mut partition = match appended {
+                Ok(partition) => partition,
+                Err(rejected) => refusal(index, rejected),
+            };
+            failed |= partition.error_code.is_err();
+            if context.version >= 10 && partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
+                let leader = find(cluster, &context, &topic.name, topic.id)
+                    .ok()
+                    .and_then(|topic| topic.partition(index));
+                if let Some(found) = leader {
+                    partition.current_leader = LeaderIdAndEpoch {
+                        leader_id: found.leader.unwrap_or(-1),
+                        leader_epoch: found.leader_epoch,
+                        ..LeaderIdAndEpoch::default()
+                    };
+                    endpoints.extend(found.leader);
+                }
+            }
+            answer.partition_responses.push(partition);
+        }
+        response.responses.push(answer);
+    }
+    if acks == 0 {
+        // Nobody reads an answer: a closed connection is how the producer learns to refresh its metadata.
+        return if failed {
+            Outcome::Close("a produce with acks=0 failed")
+        } else {
+            Outcome::Silent
+        };
+    }
+    response.node_endpoints = endpoints
+        .iter()
+        .filter_map(|id| cluster.nodes.get(id))
+        .map(|node| NodeEndpoint {
+            node_id: node.id,
+            host: node.host.as_str().into(),
+            port: i32::from(node.port),
+            rack: node.rack.as_deref().map(Into::into),
+            ..NodeEndpoint::default()
+        })
+        .collect();
+    response.into()
+}
+
+fn append_partition(
+    cluster: &mut Cluster,
+    context: &Context,
+    acks: i16,
+    (name, id, index): (&Str, Uuid, i32),
+    checked: Result<ReadyBatch, Rejected>,
+) -> Result<PartitionProduceResponse, Rejected> {
+    let now_ms = cluster.clock.now_ms();
+    let expiration_ms = cluster.configs.number("producer.id.expiration.ms", None);
+    let topic = find(cluster, context, name, id).map_err(Rejected::new)?;
+    let min_insync_replicas = topic.settings.min_insync_replicas;
+    let internal = is_internal(&topic.name);
+    let partition = topic
+        .partition_mut(index)
+        .ok_or_else(|| Rejected::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+    if !matches!(acks, -1..=1) {
+        return Err(Rejected::new(ErrorCode::INVALID_REQUIRED_ACKS));
+    }
+    if internal {
+        return Err(Rejected::new(ErrorCode::INVALID_TOPIC_EXCEPTION));
+    }
+    partition.check_leader(context.node_id, None).map_err(Rejected::new)?;
+    if acks == -1 && partition.isr.len() < min_insync_replicas {
+        return Err(Rejected::new(ErrorCode::NOT_ENOUGH_REPLICAS));
+    }
+    let batch = checked?;
+    let log_start_offset = partition.log.log_start_offset();
+    let answer = |base_offset, log_append_time: Option<i64>| PartitionProduceResponse {
+        index,
+        base_offset,
+        log_append_time_ms: log_append_time.unwrap_or(-1),
+        log_start_offset,
+        ..PartitionProduceResponse::default()
+    };
+    if let Some(stamp) = batch.stamp {
+        match partition.producers.check(stamp, now_ms, expiration_ms) {
+            Verdict::Append => {}
+            Verdict::Duplicate(before) => return Ok(answer(before.base_offset, Some(before.timestamp))),
+            Verdict::InvalidProducerEpoch { .. } => return Err(Rejected::new(ErrorCode::INVALID_PRODUCER_EPOCH)),
+            Verdict::OutOfOrderSequence { .. } => {
+                return Err(Rejected::new(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+            }
+        }
+    }
+    let leader_epoch = partition.leader_epoch;
+    let base_offset = partition
+        .log
+        .append(&batch.bytes, leader_epoch)
+        .ok_or_else(|| Rejected::new(ErrorCode::CORRUPT_MESSAGE))?;
+    if let Some(stamp) = batch.stamp {
+        partition.producers.appended(stamp, base_offset, batch.max_timestamp, now_ms);
+    }
+    if !partition.waiters.is_empty() {
+        let waiters = partition.waiters.clone();
+        cluster.waiting.arrived(&waiters, Bytes::len(&batch.bytes));
+    }
+    Ok(answer(base_offset, batch.log_append_time))
+}
+
+fn refusal(index: i32, rejected: Rejected) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: rejected.error,
+        base_offset: -1,
+        error_message: rejected.message.map(Into::into),
+        record_errors: rejected
+            .records
+            .into_iter()
+            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(message.into()),
+                ..BatchIndexAndErrorMessage::default()
+            })
+            .collect(),
+        ..PartitionProduceResponse::default()
+    }
+}

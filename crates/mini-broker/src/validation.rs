@@ -1,0 +1,348 @@
+//! Checks of produced records, as Kafka's log makes them before an append. Runs on the connection's task: checksums
+//! and decompression are the expensive part of a produce.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kcopy_wire::{
+    ErrorCode,
+    records::{
+        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, ProducerStamp, Record, RecordLimits,
+        RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
+    },
+};
+
+use crate::{
+    config::{TimestampType, TopicSettings},
+    log::LARGE_BATCH_BYTES,
+    producer_state::Stamp,
+};
+
+/// Never decompress a batch to more than this, whatever `max.decompressed.message.bytes` says.
+const MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
+
+/// A batch that may be appended, but for its producer's sequence.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadyBatch {
+    /// Whole; offset and leader epoch are the log's to set.
+    pub(crate) bytes: Bytes,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) max_timestamp: i64,
+    pub(crate) log_append_time: Option<i64>,
+}
+
+/// Why records are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) error: ErrorCode,
+    pub(crate) message: Option<String>,
+    /// Records at fault, by their place in the batch.
+    pub(crate) records: Vec<(i32, String)>,
+}
+
+impl Rejected {
+    pub(crate) fn new(error: ErrorCode) -> Self {
+        Self {
+            error,
+            message: None,
+            records: Vec::new(),
+        }
+    }
+
+    fn invalid_record(message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..Self::new(ErrorCode::INVALID_RECORD)
+        }
+    }
+}
+
+impl From<RecordsError> for Rejected {
+    fn from(error: RecordsError) -> Self {
+        let code = match error.kind() {
+            RecordsErrorKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
+            RecordsErrorKind::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
+            RecordsErrorKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
+            RecordsErrorKind::UnsupportedCompression => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            _ => ErrorCode::INVALID_RECORD,
+        };
+        Self {
+            message: Some(error.to_string()),
+            ..Self::new(code)
+        }
+    }
+}
+
+/// What all batches of a request are checked against.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) now_ms: i64,
+    pub(crate) produce_version: i16,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) settings: Arc<TopicSettings>,
+}
+
+/// Checks what was produced to one partition and brings it into the form that the topic wants.
+///
+/// # Errors
+/// Why it is refused.
+pub(crate) fn validate(records: Option<Bytes>, rules: &Rules) -> Result<ReadyBatch, Rejected> {
+    let records = records.ok_or_else(|| Rejected::new(ErrorCode::UNKNOWN_SERVER_ERROR))?;
+    let batch = only_batch(records, rules)?;
+    check_header(&batch, rules)?;
+    let stamp = batch.producer_id().map(|producer_id| Stamp {
+        producer_id,
+        producer_epoch: batch.producer_epoch(),
+        base_sequence: batch.base_sequence(),
+        record_count: batch.record_count(),
+    });
+    let scan = scan_records(&batch, rules)?;
+    let source = batch.attributes().compression()?;
+    let target = target_compression(source, &rules.settings);
+    let log_append_time = match rules.settings.timestamp_type {
+        TimestampType::LogAppendTime => Some(rules.now_ms),
+        TimestampType::CreateTime => None,
+    };
+    let max_timestamp = log_append_time.unwrap_or(scan.max_timestamp);
+    let gaps = source != Compression::None && !scan.offsets_are_consecutive;
+    let bytes = if source != target || gaps {
+        rewrite(&batch, target, log_append_time, rules)?
+    } else {
+        with_timestamp(batch, log_append_time, max_timestamp)?
+    };
+    if bytes.len() > rules.settings.max_message_bytes {
+        return Err(Rejected::new(ErrorCode::MESSAGE_TOO_LARGE));
+    }
+    if bytes.len() > rules.settings.segment_bytes {
+        return Err(Rejected::new(ErrorCode::RECORD_LIST_TOO_LARGE));
+    }
+    Ok(ReadyBatch {
+        bytes,
+        stamp,
+        max_timestamp,
+        log_append_time,
+    })
+}
+
+/// Big batches stay slices of their request's frame. Where that would keep much else of the frame in memory, they
+/// are copied out of it.
+pub(crate) fn release_frame(batches: &mut [&mut ReadyBatch], frame_len: usize) {
+    let large = |batch: &&mut ReadyBatch| batch.bytes.len() >= LARGE_BATCH_BYTES;
+    let kept: usize = batches.iter().filter(|batch| large(batch)).map(|batch| batch.bytes.len()).sum();
+    if kept * 10 >= frame_len * 9 {
+        return;
+    }
+    for batch in batches.iter_mut().filter(|batch| large(batch)) {
+        batch.bytes = Bytes::copy_from_slice(&batch.bytes);
+    }
+}
+
+/// A request carries exactly one batch per partition (KIP-98).
+fn only_batch(records: Bytes, rules: &Rules) -> Result<Batch, Rejected> {
+    let version = rules.produce_version;
+    let mut batches = Batches::new(records);
+    let batch = batches.next().ok_or_else(|| {
+        Rejected::invalid_record(format!(
+            "Produce requests with version {version} must have at least one record batch per partition"
+        ))
+    })??;
+    if batches.next().is_some() {
+        return Err(Rejected::invalid_record(format!(
+            "Produce requests with version {version} are only allowed to contain exactly one record batch per partition"
+        )));
+    }
+    if version < 7 && batch.attributes().compression() == Ok(Compression::Zstd) {
+        return Err(Rejected::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+    }
+    Ok(batch)
+}
+
+fn check_header(batch: &Batch, rules: &Rules) -> Result<(), Rejected> {
+    let place = format!("topic partition {}-{}", rules.topic, rules.partition);
+    if batch.base_offset() != 0 {
+        return Err(Rejected::invalid_record(format!(
+            "The baseOffset of the record batch in the append to {}-{} should be 0, but it is {}",
+            rules.topic,
+            rules.partition,
+            batch.base_offset()
+        )));
+    }
+    if batch.size() > rules.settings.max_message_bytes {
+        return Err(Rejected::new(ErrorCode::MESSAGE_TOO_LARGE));
+    }
+    batch.verify_crc().map_err(|_| Rejected::new(ErrorCode::CORRUPT_MESSAGE))?;
+    let count = i64::from(batch.record_count());
+    let range = i64::from(batch.last_offset_delta()) + 1;
+    if range <= 0 {
+        return Err(Rejected::invalid_record(format!(
+            "Batch has an invalid offset range: [0, {}] in {place}",
+            range - 1
+        )));
+    }
+    if count <= 0 {
+        return Err(Rejected::invalid_record(format!(
+            "Invalid reported count for record batch: {count} in {place}"
+        )));
+    }
+    if range != count {
+        return Err(Rejected::invalid_record(format!(
+            "Inconsistent batch offset range [0, {}] and count of records {count} in {place}",
+            range - 1
+        )));
+    }
+    if batch.attributes().is_control() {
+        return Err(Rejected::invalid_record(format!(
+            "Clients are not allowed to write control records in {place}"
+        )));
+    }
+    if let Some(id) = batch.producer_id()
+        && batch.base_sequence() < 0
+    {
+        return Err(Rejected::invalid_record(format!(
+            "Invalid sequence number {} in record batch with producerId {id} in {place}",
+            batch.base_sequence()
+        )));
+    }
+    Ok(())
+}
+
+/// What a walk over the records found.
+struct Scan {
+    max_timestamp: i64,
+    offsets_are_consecutive: bool,
+}
+
+fn limits(rules: &Rules) -> RecordLimits {
+    RecordLimits::new(rules.settings.max_decompressed_bytes.min(MAX_DECOMPRESSED_BYTES))
+}
+
+fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
+    let open = batch.open(limits(rules))?;
+    let mut scan = Scan {
+        max_timestamp: -1,
+        offsets_are_consecutive: true,
+    };
+    let mut faults = Vec::new();
+    let mut bad_timestamps = false;
+    let log_append_time = batch.attributes().timestamp_type() == BatchTimestampType::LogAppendTime;
+    for (index, record) in (0..).zip(open.records()) {
+        let record = record?;
+        scan.max_timestamp = scan.max_timestamp.max(record.timestamp);
+        scan.offsets_are_consecutive &= record.offset == batch.base_offset() + i64::from(index);
+        if rules.settings.compact && record.key.is_none() {
+            faults.push((
+                index,
+                format!(
+                    "Compacted topic cannot accept message without key in topic partition {}-{}.",
+                    rules.topic, rules.partition
+                ),
+            ));
+        } else if let Some(fault) = timestamp_fault(&record, log_append_time, rules) {
+            bad_timestamps = true;
+            faults.push((index, fault));
+        }
+    }
+    if faults.is_empty() {
+        return Ok(scan);
+    }
+    let (error, message) = if bad_timestamps {
+        let message = "One or more records have been rejected due to invalid timestamp".to_owned();
+        (ErrorCode::INVALID_TIMESTAMP, message)
+    } else {
+        let message = format!(
+            "One or more records have been rejected due to {} record errors in total",
+            faults.len()
+        );
+        (ErrorCode::INVALID_RECORD, message)
+    };
+    Err(Rejected {
+        error,
+        message: Some(message),
+        records: faults,
+    })
+}
+
+/// What is wrong with a record's time: too far off, or claiming to be the broker's (KIP-32, KIP-937).
+fn timestamp_fault(record: &Record<'_>, claims_log_append_time: bool, rules: &Rules) -> Option<String> {
+    let settings = &rules.settings;
+    if settings.timestamp_type == TimestampType::CreateTime && record.timestamp >= 0 {
+        let age = i128::from(rules.now_ms) - i128::from(record.timestamp);
+        let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
+        if age > i128::from(before) || -age > i128::from(after) {
+            return Some(format!(
+                "Timestamp {} of message with offset {} is out of range. The timestamp should be within [{}, {}]",
+                record.timestamp,
+                record.offset,
+                rules.now_ms.saturating_sub(before),
+                rules.now_ms.saturating_add(after),
+            ));
+        }
+    }
+    claims_log_append_time.then(|| {
+        "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.".to_owned()
+    })
+}
+
+fn target_compression(source: Compression, settings: &TopicSettings) -> Compression {
+    match settings.compression_type.as_str() {
+        "uncompressed" => Compression::None,
+        "gzip" => Compression::Gzip,
+        "snappy" => Compression::Snappy,
+        "lz4" => Compression::Lz4,
+        "zstd" => Compression::Zstd,
+        _ => source,
+    }
+}
+
+/// Writes the records anew, in the topic's compression.
+fn rewrite(
+    batch: &Batch,
+    compression: Compression,
+    log_append_time: Option<i64>,
+    rules: &Rules,
+) -> Result<Bytes, Rejected> {
+    let level = match compression {
+        Compression::Gzip => rules.settings.gzip_level.filter(|level| *level > 0),
+        Compression::Lz4 => rules.settings.lz4_level,
+        Compression::Zstd => rules.settings.zstd_level,
+        _ => None,
+    };
+    let open = batch.open(limits(rules))?;
+    let mut builder = BatchBuilder::new(BatchOptions {
+        level,
+        capacity: batch.size(),
+        ..BatchOptions::new(compression)
+    });
+    for record in open.records() {
+        let record = record?;
+        builder.append(record.timestamp, record.key, record.value, record.headers)?;
+    }
+    let bytes = builder.finish(ProducerStamp {
+        id: batch.producer_id().unwrap_or(-1),
+        epoch: batch.producer_epoch(),
+        base_sequence: batch.base_sequence(),
+        transactional: batch.attributes().is_transactional(),
+    })?;
+    match log_append_time {
+        Some(now_ms) => patch(bytes, BatchTimestampType::LogAppendTime, now_ms),
+        None => Ok(bytes),
+    }
+}
+
+/// Sets what the header says of time, if that differs.
+fn with_timestamp(batch: Batch, log_append_time: Option<i64>, max_timestamp: i64) -> Result<Bytes, Rejected> {
+    match log_append_time {
+        Some(now_ms) => patch(batch.into_bytes(), BatchTimestampType::LogAppendTime, now_ms),
+        None if batch.max_timestamp() == max_timestamp => Ok(batch.into_bytes()),
+        None => patch(batch.into_bytes(), BatchTimestampType::CreateTime, max_timestamp),
+    }
+}
+
+fn patch(bytes: Bytes, timestamp_type: BatchTimestampType, timestamp: i64) -> Result<Bytes, Rejected> {
+    let mut bytes = bytes
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    BatchMut::new(&mut bytes)?.set_max_timestamp(timestamp_type, timestamp);
+    Ok(bytes.freeze())
+}
