@@ -117,11 +117,7 @@ impl Actor {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Request { context, body, reply } => self.request(&context, body, reply),
-            Command::Append {
-                append: batches,
-                delivery,
-                reply,
-            } => {
+            Command::Append { append: batches, delivery, reply } => {
                 let outcome = append(&mut self.cluster, *batches);
                 self.finish(outcome, Reply { delivery, ..reply });
             }
@@ -173,14 +169,13 @@ impl Handle {
     ///
     /// # Errors
     /// The cluster was stopped.
-    pub(crate) async fn append(&self, append: Append, delivery: Delivery) -> Result<(Outcome, Delivery), Stopped> {
+    pub(crate) async fn append(
+        &self,
+        append: Append,
+        delivery: Delivery,
+    ) -> Result<(Outcome, Delivery), Stopped> {
         let append = Box::new(append);
-        self.ask(|reply| Command::Append {
-            append,
-            delivery,
-            reply,
-        })
-        .await
+        self.ask(|reply| Command::Append { append, delivery, reply }).await
     }
 
     /// Tells of a closed connection.
@@ -208,10 +203,7 @@ impl Handle {
 
     async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(Outcome, Delivery), Stopped> {
         let (sender, receiver) = oneshot::channel();
-        let reply = Reply {
-            sender,
-            delivery: Delivery::default(),
-        };
+        let reply = Reply { sender, delivery: Delivery::default() };
         self.0.send(command(reply)).await.map_err(|_| Stopped)?;
         receiver.await.map_err(|_| Stopped)
     }

@@ -144,12 +144,11 @@ impl MiniClusterBuilder {
         }
         let clock = self.clock.unwrap_or_else(Clock::system);
         let configs = BrokerConfigs::new(self.properties.clone())?;
-        let max_request_bytes = usize::try_from(configs.number("socket.request.max.bytes", None)).unwrap_or(0);
+        let max_request_bytes =
+            usize::try_from(configs.number("socket.request.max.bytes", None)).unwrap_or(0);
         let max_idle = max_idle(configs.number("connections.max.idle.ms", None));
-        let first_id = configs
-            .value("node.id", None)
-            .and_then(|id| id.trim().parse().ok())
-            .unwrap_or(FIRST_NODE_ID);
+        let first_id =
+            configs.value("node.id", None).and_then(|id| id.trim().parse().ok()).unwrap_or(FIRST_NODE_ID);
         let rack = configs.value("broker.rack", None);
         let mut cluster = Cluster::new(clock, configs, self.seed);
         let mut places = Vec::new();

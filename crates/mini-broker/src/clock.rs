@@ -13,19 +13,14 @@ impl Clock {
     /// A clock that starts at the system's time.
     #[must_use]
     pub fn system() -> Self {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self::starting_at(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// A clock that shows `base_ms` (milliseconds since 1970) now.
     #[must_use]
     pub fn starting_at(base_ms: i64) -> Self {
-        Self {
-            base_ms,
-            started: Instant::now(),
-        }
+        Self { base_ms, started: Instant::now() }
     }
 
     /// Milliseconds since 1970.

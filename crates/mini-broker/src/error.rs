@@ -15,10 +15,7 @@ pub struct Error {
 
 impl Error {
     fn new(message: impl Into<String>) -> Self {
-        Self {
-            code: None,
-            message: message.into(),
-        }
+        Self { code: None, message: message.into() }
     }
 
     pub(crate) fn stopped() -> Self {
@@ -50,19 +47,13 @@ impl Error {
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        Self {
-            code: Some(refused.error),
-            message: refused.message,
-        }
+        Self { code: Some(refused.error), message: refused.message }
     }
 }
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
-        Self {
-            code: Some(ErrorCode::INVALID_CONFIG),
-            message: error.to_string(),
-        }
+        Self { code: Some(ErrorCode::INVALID_CONFIG), message: error.to_string() }
     }
 }
 

@@ -38,14 +38,7 @@ impl Fault {
     /// A fault that meets every request.
     #[must_use]
     pub fn new(action: FaultAction) -> Self {
-        Self {
-            action,
-            api: None,
-            node_id: None,
-            client_id: None,
-            skip: 0,
-            count: None,
-        }
+        Self { action, api: None, node_id: None, client_id: None, skip: 0, count: None }
     }
 
     /// Meets requests of this API only.
@@ -86,10 +79,7 @@ impl Fault {
     fn meets(&mut self, context: &Context, api: ApiKey) -> bool {
         let fits = self.api.is_none_or(|wanted| wanted == api)
             && self.node_id.is_none_or(|wanted| wanted == context.node_id)
-            && self
-                .client_id
-                .as_deref()
-                .is_none_or(|wanted| context.client_id.as_deref() == Some(wanted));
+            && self.client_id.as_deref().is_none_or(|wanted| context.client_id.as_deref() == Some(wanted));
         if !fits || self.count == Some(0) {
             return false;
         }
@@ -136,10 +126,7 @@ pub(crate) struct Delivery {
 
 impl Faults {
     pub(crate) fn new(round_trip: Duration) -> Self {
-        Self {
-            faults: Vec::new(),
-            round_trip,
-        }
+        Self { faults: Vec::new(), round_trip }
     }
 
     pub(crate) fn inject(&mut self, fault: Fault) {
@@ -154,10 +141,7 @@ impl Faults {
     pub(crate) fn judge(&mut self, context: &Context, body: &RequestBody) -> Judged {
         let mut judged = Judged {
             verdict: Verdict::Proceed,
-            delivery: Delivery {
-                delay: self.round_trip,
-                ..Delivery::default()
-            },
+            delivery: Delivery { delay: self.round_trip, ..Delivery::default() },
         };
         let api = body.api_key();
         for fault in self.faults.iter_mut().filter_map(|fault| fault.meets(context, api).then_some(fault)) {

@@ -111,11 +111,7 @@ impl Cached {
     fn new(mut target: FetchTarget) -> Self {
         // The session outlives the request's frame.
         target.key.topic = target.key.topic.detach();
-        Self {
-            target,
-            high_watermark: -1,
-            log_start_offset: -1,
-        }
+        Self { target, high_watermark: -1, log_start_offset: -1 }
     }
 
     /// Takes in what was found; true if the client must hear of it.
@@ -160,10 +156,7 @@ impl FetchSessions {
             };
             return Ok((mode, without_duplicates(targets)));
         }
-        let session = self
-            .sessions
-            .get_mut(&session_id)
-            .ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let session = self.sessions.get_mut(&session_id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         if session.epoch != epoch {
             return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
         }
@@ -177,10 +170,7 @@ impl FetchSessions {
         }
         session.used_ms = now_ms;
         session.epoch = next_epoch(session.epoch);
-        let mode = FetchMode::Incremental {
-            session_id,
-            next_epoch: session.epoch,
-        };
+        let mode = FetchMode::Incremental { session_id, next_epoch: session.epoch };
         Ok((mode, session.targets()))
     }
 
@@ -313,11 +303,7 @@ mod tests {
 
     fn target(partition: i32) -> FetchTarget {
         FetchTarget {
-            key: FetchKey {
-                topic: "t".into(),
-                topic_id: Uuid::ZERO,
-                partition,
-            },
+            key: FetchKey { topic: "t".into(), topic_id: Uuid::ZERO, partition },
             fetch_offset: 0,
             max_bytes: 100,
             current_leader_epoch: None,
@@ -326,20 +312,12 @@ mod tests {
     }
 
     fn found(has_records: bool, high_watermark: i64) -> Found {
-        Found {
-            failed: false,
-            has_records,
-            diverges: false,
-            high_watermark,
-            log_start_offset: 0,
-        }
+        Found { failed: false, has_records, diverges: false, high_watermark, log_start_offset: 0 }
     }
 
     /// Opens a session over partitions 0 and 1, both empty.
     fn open(sessions: &mut FetchSessions, now_ms: i64, id: i32, max_sessions: usize) -> i32 {
-        let (mode, targets) = sessions
-            .begin(now_ms, false, (0, 0), vec![target(0), target(1)], &[])
-            .unwrap();
+        let (mode, targets) = sessions.begin(now_ms, false, (0, 0), vec![target(0), target(1)], &[]).unwrap();
         let found: Vec<_> = targets.iter().map(|target| (target, found(false, 0))).collect();
         sessions.finish(now_ms, mode, max_sessions, || id, &found).unwrap().0
     }
@@ -365,9 +343,7 @@ mod tests {
     fn partitions_come_and_go() {
         let mut sessions = FetchSessions::default();
         let id = open(&mut sessions, 0, 5, 10);
-        let (_, targets) = sessions
-            .begin(1, false, (id, 1), vec![target(2)], &[target(0).key])
-            .unwrap();
+        let (_, targets) = sessions.begin(1, false, (id, 1), vec![target(2)], &[target(0).key]).unwrap();
         assert_eq!(partitions(&targets), [1, 2]);
         let forgotten = [target(1).key, target(2).key];
         let (mode, targets) = sessions.begin(1, false, (id, 2), vec![], &forgotten).unwrap();
@@ -380,10 +356,7 @@ mod tests {
     fn errors_are_news_and_so_is_what_follows_them() {
         let mut sessions = FetchSessions::default();
         let id = open(&mut sessions, 0, 5, 10);
-        let failed = Found {
-            failed: true,
-            ..found(false, -1)
-        };
+        let failed = Found { failed: true, ..found(false, -1) };
         for (epoch, result) in [(1, failed), (2, found(false, 0))] {
             let (mode, targets) = sessions.begin(1, false, (id, epoch), vec![], &[]).unwrap();
             let answer = sessions.finish(1, mode, 10, || 9, &[(&targets[0], result)]);

@@ -1,10 +1,6 @@
 //! The library's face: a cluster that is built, started, disturbed and watched.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use kcopy_wire::{ApiKey, Uuid};
 use tokio::{
@@ -74,12 +70,7 @@ impl MiniCluster {
 
     pub(crate) fn new(actor: Handle, clock: Clock) -> Self {
         let network = MemoryNetwork { actor: actor.clone() };
-        Self {
-            actor,
-            clock,
-            nodes: BTreeMap::new(),
-            network,
-        }
+        Self { actor, clock, nodes: BTreeMap::new(), network }
     }
 
     pub(crate) async fn add_node(
@@ -90,12 +81,7 @@ impl MiniCluster {
         max_idle: Duration,
     ) {
         let address = listening.address.clone();
-        let mut node = NodeTask {
-            address,
-            max_request_bytes,
-            max_idle,
-            task: None,
-        };
+        let mut node = NodeTask { address, max_request_bytes, max_idle, task: None };
         node.task = Some(self.accept(node_id, &node, listening).await);
         self.nodes.insert(node_id, node);
     }
@@ -113,10 +99,7 @@ impl MiniCluster {
             Kind::Memory(pipes, sender) => {
                 let key = (node.address.host.clone(), node.address.port);
                 // A stopped cluster accepts nothing anyway.
-                let _ = self
-                    .actor
-                    .control(move |actor| actor.pipes.insert(key, sender))
-                    .await;
+                let _ = self.actor.control(move |actor| actor.pipes.insert(key, sender)).await;
                 tokio::spawn(listener::run(pipes, settings, actor))
             }
         })
@@ -374,20 +357,11 @@ impl Listening {
     pub(crate) async fn at(address: &Address) -> Result<Self, Error> {
         if address.in_memory {
             let (sender, receiver) = mpsc::channel(BACKLOG);
-            return Ok(Self {
-                address: address.clone(),
-                kind: Kind::Memory(receiver, sender),
-            });
+            return Ok(Self { address: address.clone(), kind: Kind::Memory(receiver, sender) });
         }
         let bound = listener::bind(&address.bind_host, address.port).await;
         let (listener, bound) = bound.map_err(|error| Error::bind(address, &error))?;
-        Ok(Self {
-            address: Address {
-                port: bound.port(),
-                ..address.clone()
-            },
-            kind: Kind::Tcp(listener),
-        })
+        Ok(Self { address: Address { port: bound.port(), ..address.clone() }, kind: Kind::Tcp(listener) })
     }
 }
 

@@ -80,23 +80,17 @@ impl Producers {
             }
         }
         if stamp.producer_epoch < producer.producer_epoch {
-            return Verdict::InvalidProducerEpoch {
-                current_epoch: producer.producer_epoch,
-            };
+            return Verdict::InvalidProducerEpoch { current_epoch: producer.producer_epoch };
         }
         let in_sequence = if stamp.producer_epoch == producer.producer_epoch {
-            producer
-                .last_sequence()
-                .is_none_or(|last| stamp.base_sequence == sequence_plus(last, 1))
+            producer.last_sequence().is_none_or(|last| stamp.base_sequence == sequence_plus(last, 1))
         } else {
             stamp.base_sequence == 0
         };
         if in_sequence {
             Verdict::Append
         } else {
-            Verdict::OutOfOrderSequence {
-                last_sequence: producer.last_sequence(),
-            }
+            Verdict::OutOfOrderSequence { last_sequence: producer.last_sequence() }
         }
     }
 
@@ -133,14 +127,11 @@ impl Producers {
 
     /// Forgets the producers that have been silent for `expiration_ms`.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
-        self.by_id
-            .retain(|_, producer| now_ms - producer.last_timestamp < expiration_ms);
+        self.by_id.retain(|_, producer| now_ms - producer.last_timestamp < expiration_ms);
     }
 
     fn live(&self, producer_id: i64, now_ms: i64, expiration_ms: i64) -> Option<&Producer> {
-        self.by_id
-            .get(&producer_id)
-            .filter(|producer| now_ms - producer.last_timestamp < expiration_ms)
+        self.by_id.get(&producer_id).filter(|producer| now_ms - producer.last_timestamp < expiration_ms)
     }
 }
 
@@ -155,12 +146,7 @@ mod tests {
     use super::*;
 
     fn stamp(epoch: i16, base_sequence: i32, record_count: i32) -> Stamp {
-        Stamp {
-            producer_id: 7,
-            producer_epoch: epoch,
-            base_sequence,
-            record_count,
-        }
+        Stamp { producer_id: 7, producer_epoch: epoch, base_sequence, record_count }
     }
 
     /// Appends the accepted ones of `batches` and returns the verdicts.
@@ -183,9 +169,7 @@ mod tests {
     #[test]
     fn sequences_follow_each_other() {
         use Verdict::{Append, InvalidProducerEpoch, OutOfOrderSequence};
-        let gap = |last| OutOfOrderSequence {
-            last_sequence: Some(last),
-        };
+        let gap = |last| OutOfOrderSequence { last_sequence: Some(last) };
         let cases: &[(&str, &[Stamp], &[Verdict])] = &[
             ("in order", &[stamp(0, 0, 3), stamp(0, 3, 1)], &[Append, Append]),
             ("a gap", &[stamp(0, 0, 3), stamp(0, 4, 1)], &[Append, gap(2)]),
@@ -197,16 +181,8 @@ mod tests {
                 &[stamp(2, 0, 3), stamp(1, 3, 1)],
                 &[Append, InvalidProducerEpoch { current_epoch: 2 }],
             ),
-            (
-                "sequences wrap",
-                &[stamp(0, i32::MAX - 1, 2), stamp(0, 0, 1)],
-                &[Append, Append],
-            ),
-            (
-                "a batch may wrap inside",
-                &[stamp(0, i32::MAX, 2), stamp(0, 1, 1)],
-                &[Append, Append],
-            ),
+            ("sequences wrap", &[stamp(0, i32::MAX - 1, 2), stamp(0, 0, 1)], &[Append, Append]),
+            ("a batch may wrap inside", &[stamp(0, i32::MAX, 2), stamp(0, 1, 1)], &[Append, Append]),
         ];
         for (name, batches, verdicts) in cases {
             assert_eq!(run(batches), *verdicts, "{name}");

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use kcopy_wire::{
     ErrorCode,
     records::{
-        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, ProducerStamp, Record, RecordLimits,
-        RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
+        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, ProducerStamp, Record,
+        RecordLimits, RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
     },
 };
 
@@ -42,18 +42,11 @@ pub(crate) struct Rejected {
 
 impl Rejected {
     pub(crate) fn new(error: ErrorCode) -> Self {
-        Self {
-            error,
-            message: None,
-            records: Vec::new(),
-        }
+        Self { error, message: None, records: Vec::new() }
     }
 
     fn invalid_record(message: impl Into<String>) -> Self {
-        Self {
-            message: Some(message.into()),
-            ..Self::new(ErrorCode::INVALID_RECORD)
-        }
+        Self { message: Some(message.into()), ..Self::new(ErrorCode::INVALID_RECORD) }
     }
 }
 
@@ -66,10 +59,7 @@ impl From<RecordsError> for Rejected {
             RecordsErrorKind::UnsupportedCompression => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             _ => ErrorCode::INVALID_RECORD,
         };
-        Self {
-            message: Some(error.to_string()),
-            ..Self::new(code)
-        }
+        Self { message: Some(error.to_string()), ..Self::new(code) }
     }
 }
 
@@ -117,12 +107,7 @@ pub(crate) fn validate(records: Option<Bytes>, rules: &Rules) -> Result<ReadyBat
     if bytes.len() > rules.settings.segment_bytes {
         return Err(Rejected::new(ErrorCode::RECORD_LIST_TOO_LARGE));
     }
-    Ok(ReadyBatch {
-        bytes,
-        stamp,
-        max_timestamp,
-        log_append_time,
-    })
+    Ok(ReadyBatch { bytes, stamp, max_timestamp, log_append_time })
 }
 
 /// Big batches stay slices of their request's frame. Where that would keep much else of the frame in memory, they
@@ -219,10 +204,7 @@ fn limits(rules: &Rules) -> RecordLimits {
 
 fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
     let open = batch.open(limits(rules))?;
-    let mut scan = Scan {
-        max_timestamp: -1,
-        offsets_are_consecutive: true,
-    };
+    let mut scan = Scan { max_timestamp: -1, offsets_are_consecutive: true };
     let mut faults = Vec::new();
     let mut bad_timestamps = false;
     let log_append_time = batch.attributes().timestamp_type() == BatchTimestampType::LogAppendTime;
@@ -250,17 +232,11 @@ fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
         let message = "One or more records have been rejected due to invalid timestamp".to_owned();
         (ErrorCode::INVALID_TIMESTAMP, message)
     } else {
-        let message = format!(
-            "One or more records have been rejected due to {} record errors in total",
-            faults.len()
-        );
+        let message =
+            format!("One or more records have been rejected due to {} record errors in total", faults.len());
         (ErrorCode::INVALID_RECORD, message)
     };
-    Err(Rejected {
-        error,
-        message: Some(message),
-        records: faults,
-    })
+    Err(Rejected { error, message: Some(message), records: faults })
 }
 
 /// What is wrong with a record's time: too far off, or claiming to be the broker's (KIP-32, KIP-937).
@@ -280,7 +256,8 @@ fn timestamp_fault(record: &Record<'_>, claims_log_append_time: bool, rules: &Ru
         }
     }
     claims_log_append_time.then(|| {
-        "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime.".to_owned()
+        "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
+            .to_owned()
     })
 }
 
@@ -309,11 +286,8 @@ fn rewrite(
         _ => None,
     };
     let open = batch.open(limits(rules))?;
-    let mut builder = BatchBuilder::new(BatchOptions {
-        level,
-        capacity: batch.size(),
-        ..BatchOptions::new(compression)
-    });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { level, capacity: batch.size(), ..BatchOptions::new(compression) });
     for record in open.records() {
         let record = record?;
         builder.append(record.timestamp, record.key, record.value, record.headers)?;
@@ -340,9 +314,7 @@ fn with_timestamp(batch: Batch, log_append_time: Option<i64>, max_timestamp: i64
 }
 
 fn patch(bytes: Bytes, timestamp_type: BatchTimestampType, timestamp: i64) -> Result<Bytes, Rejected> {
-    let mut bytes = bytes
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
     BatchMut::new(&mut bytes)?.set_max_timestamp(timestamp_type, timestamp);
     Ok(bytes.freeze())
 }

@@ -61,10 +61,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     pub(crate) fn new(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            error,
-            message: message.into(),
-        }
+        Self { error, message: message.into() }
     }
 }
 
@@ -155,17 +152,18 @@ impl Cluster {
     /// UNKNOWN_TOPIC_ID or UNKNOWN_TOPIC_OR_PARTITION.
     pub(crate) fn find_topic(&mut self, name: &Str, id: Uuid) -> Result<&mut Topic, ErrorCode> {
         if id.is_zero() {
-            return self
-                .topics
-                .get_mut(name)
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            return self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let name = self.topics.name_of(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?.clone();
         self.topics.get_mut(&name).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
     }
 
     /// Places the replicas of new partitions, spread over the brokers.
-    pub(crate) fn place(&mut self, partitions: i32, replication_factor: i16) -> Result<Vec<Vec<i32>>, Refused> {
+    pub(crate) fn place(
+        &mut self,
+        partitions: i32,
+        replication_factor: i16,
+    ) -> Result<Vec<Vec<i32>>, Refused> {
         let online: Vec<i32> = self.online_nodes().map(|node| node.id).collect();
         let wanted = usize::try_from(replication_factor).unwrap_or(0);
         if online.is_empty() || wanted > online.len() {
@@ -180,7 +178,8 @@ impl Cluster {
         let first = self.next_first_node;
         let count = usize::try_from(partitions).unwrap_or(0);
         self.next_first_node = (first + count) % online.len();
-        let replicas_from = |start: usize| (0..wanted).map(|step| online[(start + step) % online.len()]).collect();
+        let replicas_from =
+            |start: usize| (0..wanted).map(|step| online[(start + step) % online.len()]).collect();
         Ok((0..count).map(|partition| replicas_from(first + partition)).collect())
     }
 
@@ -193,18 +192,9 @@ impl Cluster {
     ) -> &Topic {
         let name = Str::from(name);
         let id = self.random_uuid();
-        let partitions = placement
-            .into_iter()
-            .map(|replicas| self.new_partition(replicas))
-            .collect();
+        let partitions = placement.into_iter().map(|replicas| self.new_partition(replicas)).collect();
         let settings = self.configs.topic_settings(&properties);
-        self.topics.insert(Topic {
-            name: name.clone(),
-            id,
-            properties,
-            settings,
-            partitions,
-        });
+        self.topics.insert(Topic { name: name.clone(), id, properties, settings, partitions });
         self.topics.get(&name).unwrap_or_else(|| unreachable!("just inserted"))
     }
 
@@ -284,10 +274,12 @@ impl Cluster {
         });
     }
 
-    fn for_partitions_of(&mut self, node_id: i32, mut change: impl FnMut(&mut Partition, &BTreeMap<i32, Node>)) {
-        let Self {
-            topics, nodes, waiting, ..
-        } = self;
+    fn for_partitions_of(
+        &mut self,
+        node_id: i32,
+        mut change: impl FnMut(&mut Partition, &BTreeMap<i32, Node>),
+    ) {
+        let Self { topics, nodes, waiting, .. } = self;
         for topic in topics.iter_mut() {
             for partition in &mut topic.partitions {
                 if partition.replicas.contains(&node_id) {
@@ -306,11 +298,7 @@ impl Cluster {
         let partition = java_hash(group_id).checked_abs().unwrap_or(0) % GROUP_PARTITIONS;
         let place = usize::try_from(partition).unwrap_or(0).checked_rem(self.nodes.len())?;
         let nodes = || self.nodes.values();
-        nodes()
-            .skip(place)
-            .chain(nodes().take(place))
-            .find(|node| node.online)
-            .map(|node| node.id)
+        nodes().skip(place).chain(nodes().take(place)).find(|node| node.online).map(|node| node.id)
     }
 
     /// Whether `node_id` coordinates a group.
@@ -318,16 +306,11 @@ impl Cluster {
     /// # Errors
     /// NOT_COORDINATOR if another broker does.
     pub(crate) fn check_coordinator(&self, group_id: &str, node_id: i32) -> Result<(), ErrorCode> {
-        if self.coordinator(group_id) == Some(node_id) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NOT_COORDINATOR)
-        }
+        if self.coordinator(group_id) == Some(node_id) { Ok(()) } else { Err(ErrorCode::NOT_COORDINATOR) }
     }
 }
 
 /// Java's `String.hashCode`, by which Kafka spreads groups.
 fn java_hash(text: &str) -> i32 {
-    text.encode_utf16()
-        .fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+    text.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }

@@ -7,11 +7,7 @@ use std::{
 
 use kcopy_wire::{ErrorCode, Str, Uuid};
 
-use crate::{
-    config::TopicSettings,
-    log::Log,
-    producer_state::Producers,
-};
+use crate::{config::TopicSettings, log::Log, producer_state::Producers};
 
 /// The longest topic name.
 const MAX_NAME_LEN: usize = 249;
@@ -72,11 +68,7 @@ impl Partition {
     /// NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH.
     pub(crate) fn check_leader(&self, node_id: i32, client_epoch: Option<i32>) -> Result<(), ErrorCode> {
         self.check_replica(node_id, client_epoch)?;
-        if self.leader == Some(node_id) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
-        }
+        if self.leader == Some(node_id) { Ok(()) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
     }
 
     /// Checks that `node_id` has the partition at all, and the client's leader epoch.
@@ -160,9 +152,7 @@ impl Topics {
             return None;
         }
         let plain = name.replace('.', "_");
-        self.by_name
-            .keys()
-            .find(|other| other.as_str() != name && other.replace('.', "_") == plain)
+        self.by_name.keys().find(|other| other.as_str() != name && other.replace('.', "_") == plain)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Access, ConfigError, Kind, TimestampType, TopicRow, broker_row, broker_table, group_row, topic_row, topic_table,
-    validate::check,
+    Access, ConfigError, Kind, TimestampType, TopicRow, broker_row, broker_table, group_row, topic_row,
+    topic_table, validate::check,
 };
 
 /// Where a value comes from, with the number that DescribeConfigs gives it.
@@ -63,10 +63,7 @@ impl BrokerConfigs {
         for (name, value) in &fixed {
             super::property_effect(name, value)?;
         }
-        let mut configs = Self {
-            fixed,
-            ..Self::default()
-        };
+        let mut configs = Self { fixed, ..Self::default() };
         // A cluster that was formatted with eligible leader replicas (KIP-966) carries its min.insync.replicas as a
         // dynamic default from the start.
         let min_insync = configs.value("min.insync.replicas", None).unwrap_or_default();
@@ -75,10 +72,7 @@ impl BrokerConfigs {
     }
 
     pub(crate) fn set_for_node(&mut self, node_id: i32, name: &str, value: String) {
-        self.fixed_of_node
-            .entry(node_id)
-            .or_default()
-            .insert(name.to_owned(), value);
+        self.fixed_of_node.entry(node_id).or_default().insert(name.to_owned(), value);
     }
 
     /// A broker property's value in effect, for one broker or for the cluster.
@@ -88,24 +82,18 @@ impl BrokerConfigs {
 
     /// A number in effect; properties are checked when they are set, so what does not parse is a list or text.
     pub(crate) fn number(&self, name: &str, node_id: Option<i32>) -> i64 {
-        self.value(name, node_id)
-            .and_then(|value| value.trim().parse().ok())
-            .unwrap_or_default()
+        self.value(name, node_id).and_then(|value| value.trim().parse().ok()).unwrap_or_default()
     }
 
     /// A boolean in effect.
     pub(crate) fn boolean(&self, name: &str) -> bool {
-        self.value(name, None)
-            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+        self.value(name, None).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
     /// The values of a property, the one in effect first.
     fn layers(&self, name: &str, node_id: Option<i32>) -> Vec<Synonym> {
         let of_node = |layer: &BTreeMap<i32, Properties>| {
-            node_id
-                .and_then(|id| layer.get(&id))
-                .and_then(|properties| properties.get(name))
-                .cloned()
+            node_id.and_then(|id| layer.get(&id)).and_then(|properties| properties.get(name)).cloned()
         };
         let default = broker_row(name).and_then(|row| row.2).map(str::to_owned);
         let fixed = of_node(&self.fixed_of_node).or_else(|| self.fixed.get(name).cloned());
@@ -117,11 +105,7 @@ impl BrokerConfigs {
         ]
         .into_iter()
         .filter_map(|(value, source)| {
-            value.map(|value| Synonym {
-                name: name.to_owned(),
-                value: Some(value),
-                source,
-            })
+            value.map(|value| Synonym { name: name.to_owned(), value: Some(value), source })
         })
         .collect()
     }
@@ -168,11 +152,8 @@ impl BrokerConfigs {
                 let mut synonyms = self.layers(first_synonym, Some(node_id));
                 let value = properties.get(row.0).cloned();
                 if let Some(value) = &value {
-                    let set_here = Synonym {
-                        name: row.0.to_owned(),
-                        value: Some(value.clone()),
-                        source: own,
-                    };
+                    let set_here =
+                        Synonym { name: row.0.to_owned(), value: Some(value.clone()), source: own };
                     synonyms.insert(0, set_here);
                 }
                 let value = value.or_else(|| self.inherited(row, Some(node_id)));
@@ -218,7 +199,8 @@ impl BrokerConfigs {
             lz4_level: i32::try_from(number("compression.lz4.level")).ok(),
             zstd_level: i32::try_from(number("compression.zstd.level")).ok(),
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or_default(),
-            max_decompressed_bytes: usize::try_from(number("max.decompressed.message.bytes")).unwrap_or_default(),
+            max_decompressed_bytes: usize::try_from(number("max.decompressed.message.bytes"))
+                .unwrap_or_default(),
             segment_bytes: usize::try_from(number("segment.bytes")).unwrap_or(usize::MAX),
             timestamp_type: if text("message.timestamp.type") == "LogAppendTime" {
                 TimestampType::LogAppendTime
@@ -237,7 +219,8 @@ impl BrokerConfigs {
     /// The message that Apache Kafka gives.
     pub(crate) fn check_topic(&self, properties: &Properties) -> Result<(), ConfigError> {
         for (name, value) in properties {
-            let row = topic_row(name).ok_or_else(|| ConfigError::new(format!("Unknown topic config name: {name}")))?;
+            let row = topic_row(name)
+                .ok_or_else(|| ConfigError::new(format!("Unknown topic config name: {name}")))?;
             check(name, row.1, row.4, value)?;
         }
         let lag = |name: &str| {
@@ -261,7 +244,8 @@ impl BrokerConfigs {
     /// The message that Apache Kafka gives.
     pub(crate) fn check_group(properties: &Properties) -> Result<(), ConfigError> {
         for (name, value) in properties {
-            let row = group_row(name).ok_or_else(|| ConfigError::new(format!("Unknown group config name: {name}")))?;
+            let row = group_row(name)
+                .ok_or_else(|| ConfigError::new(format!("Unknown group config name: {name}")))?;
             check(name, row.1, row.4, value)?;
         }
         Ok(())
@@ -311,7 +295,13 @@ pub(crate) struct TopicSettings {
 }
 
 /// Assembles an entry: the first synonym is in effect, secrets are hidden.
-fn entry(name: &str, kind: Kind, read_only: bool, value: Option<String>, mut synonyms: Vec<Synonym>) -> Entry {
+fn entry(
+    name: &str,
+    kind: Kind,
+    read_only: bool,
+    value: Option<String>,
+    mut synonyms: Vec<Synonym>,
+) -> Entry {
     let sensitive = kind == Kind::Password;
     if sensitive {
         for synonym in &mut synonyms {

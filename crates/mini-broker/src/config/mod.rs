@@ -8,11 +8,11 @@ mod tests;
 mod topic_table;
 mod validate;
 
+pub use self::validate::{ConfigError, PropertyEffect, property_effect};
 pub(crate) use self::{
     layers::{BrokerConfigs, Entry, Source, Synonym, TopicSettings},
     validate::{TimestampType, nearest},
 };
-pub use self::validate::{ConfigError, PropertyEffect, property_effect};
 
 /// A property's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,5 @@ pub(crate) fn group_row(name: &str) -> Option<&'static TopicRow> {
 
 /// The tables are sorted by name; a test checks it.
 fn find<T>(rows: &'static [T], name: &str, name_of: fn(&T) -> &'static str) -> Option<&'static T> {
-    rows.binary_search_by(|row| name_of(row).cmp(name))
-        .ok()
-        .map(|index| &rows[index])
+    rows.binary_search_by(|row| name_of(row).cmp(name)).ok().map(|index| &rows[index])
 }

@@ -1,10 +1,7 @@
 use super::{layers::Properties, *};
 
 fn properties(pairs: &[(&str, &str)]) -> Properties {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -32,7 +29,11 @@ fn tables_are_sorted_and_their_defaults_valid() {
 #[test]
 fn values_are_checked_with_kafkas_messages() {
     let cases = [
-        ("retention.ms", "abc", "Invalid value abc for configuration retention.ms: Not a number of type LONG"),
+        (
+            "retention.ms",
+            "abc",
+            "Invalid value abc for configuration retention.ms: Not a number of type LONG",
+        ),
         ("retention.ms", "-2", "Invalid value -2 for configuration retention.ms: Value must be at least -1"),
         (
             "cleanup.policy",
@@ -91,18 +92,14 @@ fn the_topic_inherits_from_the_first_synonym_that_is_set() {
 fn layers_override_each_other() {
     let mut configs = BrokerConfigs::new(properties(&[("message.max.bytes", "10")])).unwrap();
     configs.dynamic_default.insert("message.max.bytes".into(), "20".into());
-    configs
-        .dynamic
-        .insert(1, properties(&[("message.max.bytes", "30")]));
+    configs.dynamic.insert(1, properties(&[("message.max.bytes", "30")]));
     let sources = |node| {
-        configs
-            .describe(Some(node))
-            .into_iter()
-            .find(|entry| entry.name == "message.max.bytes")
-            .map(|entry| {
+        configs.describe(Some(node)).into_iter().find(|entry| entry.name == "message.max.bytes").map(
+            |entry| {
                 let sources: Vec<Source> = entry.synonyms.iter().map(|synonym| synonym.source).collect();
                 (entry.value.unwrap_or_default(), sources)
-            })
+            },
+        )
     };
     use Source::{Default, DynamicBroker, DynamicDefaultBroker, StaticBroker};
     let all = vec![DynamicBroker, DynamicDefaultBroker, StaticBroker, Default];
@@ -114,8 +111,5 @@ fn layers_override_each_other() {
 fn read_only_properties_cannot_change_at_run_time() {
     let error = BrokerConfigs::check_dynamic(&properties(&[("num.partitions", "3")])).unwrap_err();
     assert!(error.to_string().starts_with("Cannot update these configs dynamically"));
-    assert_eq!(
-        BrokerConfigs::check_dynamic(&properties(&[("message.max.bytes", "3")])),
-        Ok(())
-    );
+    assert_eq!(BrokerConfigs::check_dynamic(&properties(&[("message.max.bytes", "3")])), Ok(()));
 }

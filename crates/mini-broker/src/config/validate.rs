@@ -102,11 +102,8 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> S
 /// # Errors
 /// The message that Apache Kafka gives.
 pub(crate) fn check(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), ConfigError> {
-    let wrong = |why: String| {
-        Err(ConfigError(format!(
-            "Invalid value {value} for configuration {name}: {why}"
-        )))
-    };
+    let wrong =
+        |why: String| Err(ConfigError(format!("Invalid value {value} for configuration {name}: {why}")));
     let value = value.trim();
     let number = match kind {
         Kind::Boolean => {
@@ -120,7 +117,9 @@ pub(crate) fn check(name: &str, kind: Kind, valid: &str, value: &str) -> Result<
         Kind::Short => value.parse::<i16>().map(f64::from).ok().ok_or("SHORT"),
         Kind::Long => value.parse::<i64>().map(|number| number as f64).ok().ok_or("LONG"),
         Kind::Double => value.parse::<f64>().ok().ok_or("DOUBLE"),
-        Kind::String | Kind::List | Kind::Class | Kind::Password => return check_text(name, kind, valid, value),
+        Kind::String | Kind::List | Kind::Class | Kind::Password => {
+            return check_text(name, kind, valid, value);
+        }
     };
     let number = match number {
         Ok(number) => number,
@@ -143,11 +142,8 @@ pub(crate) fn check(name: &str, kind: Kind, valid: &str, value: &str) -> Result<
 }
 
 fn check_text(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), ConfigError> {
-    let wrong = |why: &str| {
-        Err(ConfigError(format!(
-            "Invalid value {value} for configuration {name}: {why}"
-        )))
-    };
+    let wrong =
+        |why: &str| Err(ConfigError(format!("Invalid value {value} for configuration {name}: {why}")));
     if valid == "!" && value.is_empty() {
         return wrong("String must be non-empty");
     }
@@ -156,19 +152,13 @@ fn check_text(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), Co
         return Ok(());
     };
     let is_allowed = |text: &str| {
-        allowed
-            .split(',')
-            .any(|one| one == text || (any_case && one.eq_ignore_ascii_case(text)))
+        allowed.split(',').any(|one| one == text || (any_case && one.eq_ignore_ascii_case(text)))
     };
     let fine = match kind {
         Kind::List => value.split(',').map(str::trim).filter(|one| !one.is_empty()).all(is_allowed),
         _ => is_allowed(value),
     };
-    if fine {
-        Ok(())
-    } else {
-        wrong(&format!("String must be one of: {}", allowed.replace(',', ", ")))
-    }
+    if fine { Ok(()) } else { wrong(&format!("String must be one of: {}", allowed.replace(',', ", "))) }
 }
 
 fn edit_distance(left: &str, right: &str) -> usize {

@@ -35,7 +35,9 @@ pub(crate) fn handle(_: &mut Cluster, context: &Context, request: ApiVersionsReq
         let inner = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
         edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(inner)
     };
-    if context.version >= 3 && !(named(&request.client_software_name) && named(&request.client_software_version)) {
+    if context.version >= 3
+        && !(named(&request.client_software_name) && named(&request.client_software_version))
+    {
         return ApiVersionsResponse {
             error_code: ErrorCode::INVALID_REQUEST,
             ..ApiVersionsResponse::default()
@@ -75,10 +77,7 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
     ApiVersionsResponse {
         error_code: ErrorCode::UNSUPPORTED_VERSION,
         // Only what the client needs to try again.
-        api_keys: api_keys()
-            .into_iter()
-            .filter(|api| api.api_key == ApiKey::ApiVersions as i16)
-            .collect(),
+        api_keys: api_keys().into_iter().filter(|api| api.api_key == ApiKey::ApiVersions as i16).collect(),
         ..ApiVersionsResponse::default()
     }
 }

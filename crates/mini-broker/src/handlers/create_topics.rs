@@ -23,7 +23,11 @@ use crate::cluster::{Cluster, Refused};
 /// Partitions per request, as Kafka's controller limits them.
 pub(crate) const MAX_PARTITIONS: i64 = 10_000;
 
-pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    context: &Context,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
     let mut seen: BTreeSet<&Str> = BTreeSet::new();
     let mut repeated: BTreeSet<&Str> = BTreeSet::new();
     for topic in &request.topics {
@@ -104,12 +108,8 @@ fn create(
 }
 
 fn properties_of(topic: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
-    let nulls: Vec<&str> = topic
-        .configs
-        .iter()
-        .filter(|config| config.value.is_none())
-        .map(|config| &*config.name)
-        .collect();
+    let nulls: Vec<&str> =
+        topic.configs.iter().filter(|config| config.value.is_none()).map(|config| &*config.name).collect();
     if !nulls.is_empty() {
         let message = format!("Null value not supported for topic configs: {}", nulls.join(","));
         return Err(Refused::new(ErrorCode::INVALID_CONFIG, message));
@@ -156,11 +156,7 @@ fn placement_by_hand(cluster: &Cluster, topic: &CreatableTopic) -> Result<Vec<Ve
     let invalid = |message: String| Refused::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
     let mut placement = BTreeMap::new();
     for assignment in &topic.assignments {
-        let CreatableReplicaAssignment {
-            partition_index,
-            broker_ids,
-            ..
-        } = assignment;
+        let CreatableReplicaAssignment { partition_index, broker_ids, .. } = assignment;
         if placement.insert(*partition_index, broker_ids.clone()).is_some() {
             return Err(invalid(format!(
                 "Found multiple manual partition assignments for partition {partition_index}"

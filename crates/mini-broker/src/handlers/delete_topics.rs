@@ -14,7 +14,11 @@ use kcopy_wire::{
 use super::Context;
 use crate::cluster::{Cluster, Refused};
 
-pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    context: &Context,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
     let wanted: Vec<(Option<Str>, Uuid)> = if context.version >= 6 {
         request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)).collect()
     } else {
@@ -29,11 +33,7 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: DeleteTo
         } else {
             delete(cluster, name.as_ref(), id)
         };
-        let mut answer = DeletableTopicResult {
-            name,
-            topic_id: id,
-            ..DeletableTopicResult::default()
-        };
+        let mut answer = DeletableTopicResult { name, topic_id: id, ..DeletableTopicResult::default() };
         match deleted {
             Ok((name, id)) => (answer.name, answer.topic_id) = (Some(name), id),
             Err(refused) => {
@@ -60,7 +60,12 @@ fn delete(cluster: &mut Cluster, name: Option<&Str>, id: Uuid) -> Result<(Str, U
         }
         None => match cluster.topics.name_of(&id) {
             Some(name) => name.clone(),
-            None => return Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")),
+            None => {
+                return Err(Refused::new(
+                    ErrorCode::UNKNOWN_TOPIC_ID,
+                    "This server does not host this topic ID.",
+                ));
+            }
         },
     };
     if !cluster.configs.boolean("delete.topic.enable") {

@@ -17,7 +17,9 @@ use kcopy_wire::{
     ErrorCode, RecordBytes,
     messages::{
         FetchRequest, FetchResponse,
-        fetch_response::{EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData},
+        fetch_response::{
+            EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+        },
     },
 };
 use tokio::time::{Duration, Instant};
@@ -72,11 +74,7 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchReq
     let (mode, targets) = match sessions.begin(now_ms, uses_topic_ids, session, targets, &forgotten) {
         Ok(begun) => begun,
         Err(error_code) => {
-            return FetchResponse {
-                error_code,
-                ..FetchResponse::default()
-            }
-            .into();
+            return FetchResponse { error_code, ..FetchResponse::default() }.into();
         }
     };
     let limit = cluster.configs.number("fetch.max.bytes", Some(context.node_id));
@@ -181,10 +179,8 @@ impl Read {
 
     /// Tells a client that has the wrong leader where the right one is.
     fn misdirected(&mut self, partition: &Partition, plan: &Plan, mut data: PartitionData) -> PartitionData {
-        let wrong_leader = matches!(
-            data.error_code,
-            ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
-        );
+        let wrong_leader =
+            matches!(data.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
         if plan.context.version >= 16 && wrong_leader {
             data.current_leader = LeaderIdAndEpoch {
                 leader_id: partition.leader.unwrap_or(-1),
@@ -214,16 +210,10 @@ impl Read {
         let (session_id, included) = match finished {
             Ok(finished) => finished,
             Err(error_code) => {
-                return FetchResponse {
-                    error_code,
-                    ..FetchResponse::default()
-                };
+                return FetchResponse { error_code, ..FetchResponse::default() };
             }
         };
-        let mut response = FetchResponse {
-            session_id,
-            ..FetchResponse::default()
-        };
+        let mut response = FetchResponse { session_id, ..FetchResponse::default() };
         let parts = plan.targets.iter().zip(self.partitions).zip(included);
         for ((target, data), _) in parts.filter(|(_, included)| *included) {
             push(&mut response.responses, target, data);
@@ -258,7 +248,10 @@ fn push(topics: &mut Vec<FetchableTopicResponse>, target: &FetchTarget, data: Pa
     }
 }
 
-fn find_partition<'a>(cluster: &'a mut Cluster, target: &FetchTarget) -> Result<&'a mut Partition, ErrorCode> {
+fn find_partition<'a>(
+    cluster: &'a mut Cluster,
+    target: &FetchTarget,
+) -> Result<&'a mut Partition, ErrorCode> {
     let key = &target.key;
     cluster
         .find_topic(&key.topic, key.topic_id)?
@@ -290,19 +283,13 @@ fn read_partition(
         let end = partition.log.end_of_epoch(epoch, partition.leader_epoch);
         let (end_epoch, end_offset) = end.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
         if end_epoch < epoch || end_offset < target.fetch_offset {
-            data.diverging_epoch = EpochEndOffset {
-                epoch: end_epoch,
-                end_offset,
-                ..EpochEndOffset::default()
-            };
+            data.diverging_epoch =
+                EpochEndOffset { epoch: end_epoch, end_offset, ..EpochEndOffset::default() };
             return Ok(data);
         }
     }
-    let end_offset = if plan.read_committed {
-        partition.log.last_stable_offset()
-    } else {
-        partition.log.high_watermark()
-    };
+    let end_offset =
+        if plan.read_committed { partition.log.last_stable_offset() } else { partition.log.high_watermark() };
     let room = plan.max_bytes.saturating_sub(bytes_before);
     let max_bytes = usize::try_from(target.max_bytes).unwrap_or(0).min(room);
     let slices = partition

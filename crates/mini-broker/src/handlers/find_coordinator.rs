@@ -51,7 +51,10 @@ fn find(cluster: &Cluster, key: &Str, key_type: i8) -> Coordinator {
         ..Coordinator::default()
     };
     if !matches!(key_type, GROUP | TRANSACTION) {
-        return failed(ErrorCode::INVALID_REQUEST, Some("this broker coordinates groups and transactions only"));
+        return failed(
+            ErrorCode::INVALID_REQUEST,
+            Some("this broker coordinates groups and transactions only"),
+        );
     }
     let node = cluster.coordinator(key).and_then(|id| cluster.nodes.get(&id));
     match node {

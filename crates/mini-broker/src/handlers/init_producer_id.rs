@@ -14,7 +14,11 @@ use kcopy_wire::{
 use super::Context;
 use crate::cluster::Cluster;
 
-pub(crate) fn handle(cluster: &mut Cluster, _: &Context, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    _: &Context,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let failed = |error_code| InitProducerIdResponse {
         error_code,
         producer_id: -1,

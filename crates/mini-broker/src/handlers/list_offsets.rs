@@ -84,17 +84,11 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ListOffs
         });
         topics.push((topic.name.clone(), answers.collect()));
     }
-    let searches = topics
-        .iter()
-        .flat_map(|(_, answers)| answers)
-        .any(|answer| matches!(answer, Answer::Search(_)));
+    let searches =
+        topics.iter().flat_map(|(_, answers)| answers).any(|answer| matches!(answer, Answer::Search(_)));
     let with_epochs = context.version >= 4;
     let finish = move || ResponseBody::ListOffsets(respond(topics, with_epochs));
-    if searches {
-        Outcome::Finish(Finish(Box::new(finish)))
-    } else {
-        Outcome::Reply(finish())
-    }
+    if searches { Outcome::Finish(Finish(Box::new(finish))) } else { Outcome::Reply(finish()) }
 }
 
 fn respond(topics: Vec<(Str, Vec<Answer>)>, with_epochs: bool) -> ListOffsetsResponse {
@@ -115,10 +109,7 @@ fn respond(topics: Vec<(Str, Vec<Answer>)>, with_epochs: bool) -> ListOffsetsRes
             .collect(),
         ..ListOffsetsTopicResponse::default()
     });
-    ListOffsetsResponse {
-        topics: topics.collect(),
-        ..ListOffsetsResponse::default()
-    }
+    ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
 }
 
 fn look_up(
@@ -150,11 +141,7 @@ fn look_up(
     let leader_epoch = partition.leader_epoch;
     let log = &mut partition.log;
     let log_start_offset = log.log_start_offset();
-    let end_offset = if read_committed {
-        log.last_stable_offset()
-    } else {
-        log.high_watermark()
-    };
+    let end_offset = if read_committed { log.last_stable_offset() } else { log.high_watermark() };
     let at = |offset: i64, epoch: Option<i32>| {
         Answer::Ready(ListOffsetsPartitionResponse {
             partition_index,
@@ -188,11 +175,7 @@ fn look_up(
 }
 
 fn failed(partition_index: i32, error_code: ErrorCode) -> ListOffsetsPartitionResponse {
-    ListOffsetsPartitionResponse {
-        partition_index,
-        error_code,
-        ..ListOffsetsPartitionResponse::default()
-    }
+    ListOffsetsPartitionResponse { partition_index, error_code, ..ListOffsetsPartitionResponse::default() }
 }
 
 impl Search {

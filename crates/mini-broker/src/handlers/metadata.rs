@@ -51,9 +51,7 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: Metadata
         response.cluster_authorized_operations = ALL_CLUSTER_OPERATIONS;
     }
     let with_operations = request.include_topic_authorized_operations;
-    let wanted = request
-        .topics
-        .filter(|topics| context.version > 0 || !topics.is_empty());
+    let wanted = request.topics.filter(|topics| context.version > 0 || !topics.is_empty());
     let Some(wanted) = wanted else {
         let describe = |topic| describe(cluster, topic, with_operations);
         response.topics = cluster.topics.iter().map(describe).collect();
@@ -79,7 +77,12 @@ fn by_id(cluster: &Cluster, id: Uuid, with_operations: bool) -> MetadataResponse
     }
 }
 
-fn by_name(cluster: &mut Cluster, name: &Str, may_create: bool, with_operations: bool) -> MetadataResponseTopic {
+fn by_name(
+    cluster: &mut Cluster,
+    name: &Str,
+    may_create: bool,
+    with_operations: bool,
+) -> MetadataResponseTopic {
     if let Some(topic) = cluster.topics.get(name) {
         return describe(cluster, topic, with_operations);
     }
@@ -110,12 +113,7 @@ fn auto_create(cluster: &mut Cluster, name: &str) -> ErrorCode {
 }
 
 fn failed(name: Option<Str>, topic_id: Uuid, error_code: ErrorCode) -> MetadataResponseTopic {
-    MetadataResponseTopic {
-        error_code,
-        name,
-        topic_id,
-        ..MetadataResponseTopic::default()
-    }
+    MetadataResponseTopic { error_code, name, topic_id, ..MetadataResponseTopic::default() }
 }
 
 fn describe(cluster: &Cluster, topic: &Topic, with_operations: bool) -> MetadataResponseTopic {

@@ -20,7 +20,11 @@ use kcopy_wire::{
 use super::Context;
 use crate::cluster::{Cluster, groups::Committed};
 
-pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    context: &Context,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
     let refused = check_group(cluster, context, &request).err();
     let max_metadata = cluster.configs.number("offset.metadata.max.bytes", None);
     let max_metadata = usize::try_from(max_metadata).unwrap_or(0);

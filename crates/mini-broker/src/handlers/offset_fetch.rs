@@ -30,22 +30,25 @@ use crate::cluster::{
 /// Topics with partitions that are asked for: name, id, partition numbers.
 type Wanted = Vec<(Str, Uuid, Vec<i32>)>;
 
-pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    context: &Context,
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponse {
     if context.version < 8 {
         return single(cluster, context, &request);
     }
     let groups = request.groups.iter().map(|group| fetch_group(cluster, context, group));
-    OffsetFetchResponse {
-        groups: groups.collect(),
-        ..OffsetFetchResponse::default()
-    }
+    OffsetFetchResponse { groups: groups.collect(), ..OffsetFetchResponse::default() }
 }
 
-fn fetch_group(cluster: &Cluster, context: &Context, wanted: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
-    let mut answer = OffsetFetchResponseGroup {
-        group_id: wanted.group_id.clone(),
-        ..OffsetFetchResponseGroup::default()
-    };
+fn fetch_group(
+    cluster: &Cluster,
+    context: &Context,
+    wanted: &OffsetFetchRequestGroup,
+) -> OffsetFetchResponseGroup {
+    let mut answer =
+        OffsetFetchResponseGroup { group_id: wanted.group_id.clone(), ..OffsetFetchResponseGroup::default() };
     if let Err(error) = cluster.check_coordinator(&wanted.group_id, context.node_id) {
         answer.error_code = error;
         return answer;
@@ -99,10 +102,8 @@ fn fetch_group(cluster: &Cluster, context: &Context, wanted: &OffsetFetchRequest
 
 fn single(cluster: &Cluster, context: &Context, request: &OffsetFetchRequest) -> OffsetFetchResponse {
     let group = cluster.groups.get(&request.group_id);
-    let error = cluster
-        .check_coordinator(&request.group_id, context.node_id)
-        .err()
-        .unwrap_or(ErrorCode::NONE);
+    let error =
+        cluster.check_coordinator(&request.group_id, context.node_id).err().unwrap_or(ErrorCode::NONE);
     let wanted: Wanted = match &request.topics {
         None => all_of(group),
         Some(topics) => topics
@@ -110,10 +111,7 @@ fn single(cluster: &Cluster, context: &Context, request: &OffsetFetchRequest) ->
             .map(|topic| (topic.name.clone(), Uuid::ZERO, topic.partition_indexes.clone()))
             .collect(),
     };
-    let mut response = OffsetFetchResponse {
-        error_code: error,
-        ..OffsetFetchResponse::default()
-    };
+    let mut response = OffsetFetchResponse { error_code: error, ..OffsetFetchResponse::default() };
     // From version 2 on an error stands at the top; before, in each partition.
     if error.is_err() && context.version >= 2 {
         return response;

@@ -41,10 +41,7 @@ pub(crate) fn handle(
             ..OffsetForLeaderTopicResult::default()
         }
     });
-    OffsetForLeaderEpochResponse {
-        topics: topics.collect(),
-        ..OffsetForLeaderEpochResponse::default()
-    }
+    OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() }
 }
 
 fn find(

@@ -19,7 +19,8 @@ use kcopy_wire::{
     messages::{
         ProduceRequest, ProduceResponse,
         produce_response::{
-            BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+            BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+            TopicProduceResponse,
         },
     },
 };
@@ -105,22 +106,15 @@ impl Validation {
     pub(crate) fn run(self, clock: &Clock, frame_len: usize) -> Append {
         let now_ms = clock.now_ms();
         let version = self.context.version;
-        let mut topics: Vec<CheckedTopic> = self
-            .topics
-            .into_iter()
-            .map(|topic| topic.check(now_ms, version))
-            .collect();
+        let mut topics: Vec<CheckedTopic> =
+            self.topics.into_iter().map(|topic| topic.check(now_ms, version)).collect();
         let mut batches: Vec<&mut ReadyBatch> = topics
             .iter_mut()
             .flat_map(|topic| &mut topic.partitions)
             .filter_map(|(_, checked)| checked.as_mut().ok())
             .collect();
         release_frame(&mut batches, frame_len);
-        Append {
-            context: self.context,
-            acks: self.acks,
-            topics,
-        }
+        Append { context: self.context, acks: self.acks, topics }
     }
 }
 
@@ -190,11 +184,7 @@ pub(crate) fn append(cluster: &mut Cluster, append: Append) -> Outcome {
     }
     if acks == 0 {
         // Nobody reads an answer: a closed connection is how the producer learns to refresh its metadata.
-        return if failed {
-            Outcome::Close("a produce with acks=0 failed")
-        } else {
-            Outcome::Silent
-        };
+        return if failed { Outcome::Close("a produce with acks=0 failed") } else { Outcome::Silent };
     }
     response.node_endpoints = endpoints
         .iter()
@@ -222,9 +212,8 @@ fn append_partition(
     let topic = find(cluster, context, name, id).map_err(Rejected::new)?;
     let min_insync_replicas = topic.settings.min_insync_replicas;
     let internal = is_internal(&topic.name);
-    let partition = topic
-        .partition_mut(index)
-        .ok_or_else(|| Rejected::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+    let partition =
+        topic.partition_mut(index).ok_or_else(|| Rejected::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
     if !matches!(acks, -1..=1) {
         return Err(Rejected::new(ErrorCode::INVALID_REQUIRED_ACKS));
     }
@@ -248,7 +237,9 @@ fn append_partition(
         match partition.producers.check(stamp, now_ms, expiration_ms) {
             Verdict::Append => {}
             Verdict::Duplicate(before) => return Ok(answer(before.base_offset, Some(before.timestamp))),
-            Verdict::InvalidProducerEpoch { .. } => return Err(Rejected::new(ErrorCode::INVALID_PRODUCER_EPOCH)),
+            Verdict::InvalidProducerEpoch { .. } => {
+                return Err(Rejected::new(ErrorCode::INVALID_PRODUCER_EPOCH));
+            }
             Verdict::OutOfOrderSequence { .. } => {
                 return Err(Rejected::new(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
             }

@@ -13,12 +13,15 @@ use kcopy_wire::{
 use super::{Context, RequestBody, ResponseBody};
 
 /// Answers `request` with `error` wherever the response has room for it; `None` if it has none.
-pub(crate) fn refuse(context: &Context, request: &RequestBody, error_code: ErrorCode) -> Option<ResponseBody> {
+pub(crate) fn refuse(
+    context: &Context,
+    request: &RequestBody,
+    error_code: ErrorCode,
+) -> Option<ResponseBody> {
     Some(match request {
-        RequestBody::ApiVersions(_) => ResponseBody::ApiVersions(ApiVersionsResponse {
-            error_code,
-            ..ApiVersionsResponse::default()
-        }),
+        RequestBody::ApiVersions(_) => {
+            ResponseBody::ApiVersions(ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() })
+        }
         RequestBody::Produce(request) => {
             if request.acks == 0 {
                 return None;

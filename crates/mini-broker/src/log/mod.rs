@@ -76,8 +76,7 @@ impl Log {
     }
 
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.first_unstable_offset
-            .map_or(self.high_watermark(), |first| first.min(self.high_watermark()))
+        self.first_unstable_offset.map_or(self.high_watermark(), |first| first.min(self.high_watermark()))
     }
 
     /// Bytes of the batches that are kept.
@@ -166,10 +165,7 @@ impl Log {
                 }
             }
         }
-        Ok(Slices {
-            parts: gather.parts,
-            len: gather.len,
-        })
+        Ok(Slices { parts: gather.parts, len: gather.len })
     }
 
     /// Bytes of `from_offset..` up to the end, rounded to whole segments: what a waiting fetch counts.
@@ -186,9 +182,7 @@ impl Log {
     /// records of the first lie below the log's start.
     pub(crate) fn candidates_for_timestamp(&mut self, timestamp: i64) -> Vec<StoredBatch> {
         self.close_tail();
-        let first = self
-            .segments
-            .partition_point(|segment| segment.running_max_timestamp < timestamp);
+        let first = self.segments.partition_point(|segment| segment.running_max_timestamp < timestamp);
         let mut found = Vec::new();
         for segment in self.segments.range(first..) {
             for (bounds, bytes) in batches_of(&segment.data, segment) {
@@ -229,11 +223,7 @@ impl Log {
         if self.tail_ends_below_start() {
             self.close_tail();
         }
-        while self
-            .segments
-            .front()
-            .is_some_and(|segment| segment.next_offset <= self.log_start_offset)
-        {
+        while self.segments.front().is_some_and(|segment| segment.next_offset <= self.log_start_offset) {
             self.segments.pop_front();
         }
         if self.segments.is_empty() && self.tail.is_empty() {
@@ -284,10 +274,8 @@ impl Log {
     }
 
     fn epochs_after_delete(&mut self) {
-        let keep_from = self
-            .epochs
-            .partition_point(|(_, start)| *start <= self.log_start_offset)
-            .saturating_sub(1);
+        let keep_from =
+            self.epochs.partition_point(|(_, start)| *start <= self.log_start_offset).saturating_sub(1);
         self.epochs.drain(..keep_from);
         if let Some(first) = self.epochs.first_mut() {
             first.1 = first.1.max(self.log_start_offset);

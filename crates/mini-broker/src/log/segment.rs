@@ -132,14 +132,7 @@ pub(super) struct Gather {
 
 impl Gather {
     pub(super) fn new(from_offset: i64, end_offset: i64, max_bytes: usize, at_least_one: bool) -> Self {
-        Self {
-            parts: Vec::new(),
-            len: 0,
-            from_offset,
-            end_offset,
-            max_bytes,
-            at_least_one,
-        }
+        Self { parts: Vec::new(), len: 0, from_offset, end_offset, max_bytes, at_least_one }
     }
 
     fn takes(&self, bounds: &BatchBounds) -> bool {

@@ -148,7 +148,13 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         self.ask(context, body, correlation_id, frame_len).await
     }
 
-    async fn ask(&mut self, context: Context, body: RequestBody, correlation_id: i32, frame_len: usize) -> Next {
+    async fn ask(
+        &mut self,
+        context: Context,
+        body: RequestBody,
+        correlation_id: i32,
+        frame_len: usize,
+    ) -> Next {
         let version = context.version;
         let mut asked = self.actor.request(context, body).await;
         if let Ok((Outcome::Validate(validation), delivery)) = asked {
@@ -168,7 +174,13 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         self.answer(body, version, correlation_id, delivery).await
     }
 
-    async fn answer(&mut self, body: ResponseBody, version: i16, correlation_id: i32, delivery: Delivery) -> Next {
+    async fn answer(
+        &mut self,
+        body: ResponseBody,
+        version: i16,
+        correlation_id: i32,
+        delivery: Delivery,
+    ) -> Next {
         if delivery.close_instead {
             return Next::Close("a fault was injected".into());
         }
@@ -215,11 +227,8 @@ async fn write_all<W: AsyncWrite + Unpin>(stream: &mut W, segments: &mut VecDequ
         let written = if segments.len() == 1 {
             stream.write(&segments[0]).await?
         } else {
-            let slices: Vec<io::IoSlice<'_>> = segments
-                .iter()
-                .take(SLICES)
-                .map(|segment| io::IoSlice::new(segment))
-                .collect();
+            let slices: Vec<io::IoSlice<'_>> =
+                segments.iter().take(SLICES).map(|segment| io::IoSlice::new(segment)).collect();
             stream.write_vectored(&slices).await?
         };
         if written == 0 {

@@ -45,12 +45,7 @@ pub(crate) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(stream: R, max_frame_bytes: usize) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::with_capacity(4096),
-            max_frame_bytes,
-            largest: 0,
-        }
+        Self { stream, buffer: BytesMut::with_capacity(4096), max_frame_bytes, largest: 0 }
     }
 
     /// The next frame without its length; `None` when the peer has closed the connection between two frames.
@@ -73,11 +68,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let mut length = [0; 4];
         length.copy_from_slice(&self.buffer[..4]);
         let length = checked_length(length, self.max_frame_bytes).map_err(ReadError::Frame)?;
-        let frame = if length <= SMALL {
-            self.small(length).await?
-        } else {
-            self.large(length).await?
-        };
+        let frame = if length <= SMALL { self.small(length).await? } else { self.large(length).await? };
         Ok(Some(frame))
     }
 
