@@ -58,6 +58,11 @@ impl<'a> Headers<'a> {
         self.iter().filter(|(n, _)| *n == name).last().map(|(_, value)| value)
     }
 
+    /// How many bytes names and values take in a record.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn encoded(&self) -> &'a [u8] {
         self.bytes
     }
