@@ -11,6 +11,7 @@ mod groups;
 mod metadata;
 mod offsets;
 mod pool;
+pub mod producer;
 #[cfg(test)]
 mod testing;
 mod transport;

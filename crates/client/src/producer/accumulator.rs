@@ -1,0 +1,485 @@
+//! The open batches: records go straight from the caller into the bytes that will be sent.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::BytesMut;
+use kcopy_wire::{
+    partitioner::{Choice, Partitioner, Spread},
+    records::{BatchBuilder, BatchOptions, HEADER_LEN, ProducerStamp},
+};
+use tokio::time::Instant;
+
+use super::{
+    Position, Receipt, Record, Topic,
+    acknowledgement::BatchAcknowledgement,
+    batch::{Identity, PartitionKey, Report, SealedBatch, Stamp},
+    config::ProducerConfig,
+    error::AppendError,
+    handle::Shared,
+    queue::Queue,
+};
+use crate::error::Error;
+
+/// Room in the buffer is taken from the common account in such portions, so that few appends need its lock.
+const PORTION: usize = 64 << 10;
+/// The first buffer of a batch, where none is to be had from the pool.
+const MIN_BUFFER: usize = 4 << 10;
+/// What a record takes beyond its key, value and headers, at most.
+const RECORD_OVERHEAD: usize = 36;
+/// The clock is read once for this many records that come without a timestamp.
+const CLOCK_USES: u32 = 64;
+
+/// Locks, and takes no notice of a thread that panicked with the lock: nothing here is left half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    partitioner: Partitioner,
+    options: BatchOptions,
+    batch_size: usize,
+    batch_records: u32,
+    max_message_bytes: usize,
+    linger: Duration,
+    delivery_timeout: Duration,
+    topics: Vec<TopicState>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// Where the open batches are: `(topic, partition)`.
+    open: Vec<(u32, u32)>,
+    next_key: u32,
+    next_number: u64,
+    /// Taken from the account, not used yet.
+    credit_bytes: usize,
+    credit_records: usize,
+    identity: Option<Identity>,
+    clock: Clock,
+    /// A batch was opened, so that the sender has to see to its lingering.
+    opened: bool,
+}
+
+#[derive(Debug)]
+struct TopicState {
+    name: Arc<str>,
+    partitions: Vec<PartitionState>,
+    spread: Spread,
+}
+
+#[derive(Debug)]
+struct PartitionState {
+    key: PartitionKey,
+    next_index: u64,
+    open: Option<OpenBatch>,
+    /// How large the last batch was: the next one will probably need as much.
+    last_size: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenBatch {
+    builder: BatchBuilder,
+    opened_at: Instant,
+    base_index: u64,
+    charge: usize,
+    acknowledgement: Option<Arc<BatchAcknowledgement>>,
+}
+
+/// Where a record went.
+#[derive(Debug)]
+pub(super) struct Appended<'a> {
+    pub(super) position: Position,
+    open: &'a mut OpenBatch,
+}
+
+impl Appended<'_> {
+    /// A promise of what becomes of the record.
+    pub(super) fn receipt(self) -> Receipt {
+        let acknowledgement = self.open.acknowledgement.get_or_insert_default().clone();
+        Receipt { acknowledgement, index: (self.position.index - self.open.base_index) as u32 }
+    }
+}
+
+/// A batch that takes no more records, before compression.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    builder: BatchBuilder,
+    stamp: Option<Stamp>,
+    /// Without its data.
+    pub(super) batch: SealedBatch,
+}
+
+impl Unfinished {
+    pub(super) fn size(&self) -> usize {
+        self.builder.estimated_size()
+    }
+
+    /// For work that takes a while: the machine keeps the batch's place with everything but its bytes, which
+    /// are then all that comes later.
+    pub(super) fn with_placeholder(mut self) -> (Unfinished, SealedBatch) {
+        let report = self.batch.report.take();
+        let placeholder = SealedBatch { data: None, report, ..self.batch };
+        (self, placeholder)
+    }
+
+    /// Compresses the records and takes their checksum.
+    pub(super) fn finish(self) -> (SealedBatch, Option<Error>) {
+        let mut batch = self.batch;
+        let stamp = self.stamp.map_or(ProducerStamp::NONE, Into::into);
+        match self.builder.finish(stamp) {
+            Ok(data) => {
+                batch.data = Some(data);
+                batch.stamp = self.stamp;
+                (batch, None)
+            }
+            Err(error) => (batch, Some(Error::invalid(error.to_string()))),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Clock {
+    now_ms: i64,
+    uses_left: u32,
+}
+
+impl Clock {
+    #[inline]
+    fn now_ms(&mut self) -> i64 {
+        if self.uses_left == 0 {
+            let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.now_ms = since_1970.as_millis() as i64;
+            self.uses_left = CLOCK_USES;
+        }
+        self.uses_left -= 1;
+        self.now_ms
+    }
+}
+
+impl Accumulator {
+    pub(super) fn new(config: &ProducerConfig) -> Self {
+        Accumulator {
+            partitioner: config.partitioner,
+            options: BatchOptions {
+                level: config.compression_level,
+                ..BatchOptions::new(config.compression)
+            },
+            batch_size: config.batch_size.max(1),
+            batch_records: config.batch_records,
+            max_message_bytes: config.max_message_bytes,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            open: Vec::new(),
+            next_key: 0,
+            next_number: 0,
+            credit_bytes: 0,
+            credit_records: 0,
+            identity: None,
+            clock: Clock::default(),
+            opened: false,
+        }
+    }
+
+    /// Adds a topic, or gives the one that was added before.
+    pub(super) fn add_topic(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        partition_count: u32,
+        seed: u64,
+    ) -> Topic {
+        let index = self.by_name.get(name).copied().unwrap_or_else(|| {
+            let name: Arc<str> = Arc::from(name);
+            self.topics.push(TopicState {
+                name: name.clone(),
+                partitions: Vec::new(),
+                spread: Spread::new(seed),
+            });
+            self.by_name.insert(name, self.topics.len() - 1);
+            self.topics.len() - 1
+        });
+        self.grow_topic(&mut lock(&shared.queue), index, partition_count);
+        Topic(index as u32)
+    }
+
+    fn grow_topic(&mut self, queue: &mut Queue, index: usize, partition_count: u32) {
+        let topic = &mut self.topics[index];
+        while (topic.partitions.len() as u32) < partition_count {
+            let key = PartitionKey(self.next_key);
+            self.next_key += 1;
+            queue.new_partitions.push((topic.name.clone(), topic.partitions.len() as i32));
+            topic.partitions.push(PartitionState { key, next_index: 0, open: None, last_size: 0 });
+        }
+    }
+
+    pub(super) fn topic_name(&self, topic: Topic) -> &Arc<str> {
+        &self.topics[topic.0 as usize].name
+    }
+
+    pub(super) fn partition_count(&self, topic: Topic) -> u32 {
+        self.topics[topic.0 as usize].partitions.len() as u32
+    }
+
+    /// Appends one record to the open batch of its partition.
+    #[inline]
+    pub(super) fn append(
+        &mut self,
+        shared: &Shared,
+        topic: Topic,
+        record: &Record<'_>,
+    ) -> Result<Appended<'_>, AppendError> {
+        let topic_index = topic.0 as usize;
+        let state = &mut self.topics[topic_index];
+        let partition = match record.partition {
+            Some(partition) => {
+                if partition < 0 || partition as usize >= state.partitions.len() {
+                    return Err(self.unknown_partition(topic_index, partition));
+                }
+                partition as usize
+            }
+            None => {
+                let count = state.partitions.len() as u32;
+                match self.partitioner.choose(record.key, count) {
+                    Choice::Partition(partition) => partition as usize,
+                    Choice::Sticky => state.spread.sticky(count) as usize,
+                    Choice::Random => state.spread.random(count) as usize,
+                }
+            }
+        };
+        let size = RECORD_OVERHEAD
+            + record.key.map_or(0, <[u8]>::len)
+            + record.value.map_or(0, <[u8]>::len)
+            + record.headers.encoded_len();
+        let fits = match &state.partitions[partition].open {
+            Some(open) => {
+                open.builder.estimated_size() + size <= self.batch_size
+                    && (open.builder.len() as u32) < self.batch_records
+                    && size <= self.credit_bytes
+                    && self.credit_records > 0
+            }
+            None => false,
+        };
+        if !fits {
+            self.make_room(shared, topic_index, partition, size)?;
+        }
+        let timestamp = match record.timestamp {
+            Some(timestamp) => timestamp,
+            None => self.clock.now_ms(),
+        };
+        let state = &mut self.topics[topic_index].partitions[partition];
+        // The room that was made includes a batch, and only one of 2 GiB would refuse a record.
+        let too_large = AppendError::TooLarge { size, max_message_bytes: self.max_message_bytes };
+        let Some(open) = &mut state.open else { return Err(too_large) };
+        if open.builder.append(timestamp, record.key, record.value, record.headers).is_err() {
+            return Err(too_large);
+        }
+        self.credit_bytes -= size;
+        self.credit_records -= 1;
+        open.charge += size;
+        let index = state.next_index;
+        state.next_index += 1;
+        Ok(Appended { position: Position { partition: partition as i32, index }, open })
+    }
+
+    /// Prepares the open batch of a partition for one more record: the slow path, once per batch and portion.
+    #[cold]
+    fn make_room(
+        &mut self,
+        shared: &Shared,
+        topic: usize,
+        partition: usize,
+        size: usize,
+    ) -> Result<(), AppendError> {
+        if size + HEADER_LEN > self.max_message_bytes {
+            // The overhead is an upper bound: only here, where it decides, is it worth being exact.
+            let exact = size + HEADER_LEN - RECORD_OVERHEAD;
+            if exact + 7 > self.max_message_bytes {
+                return Err(AppendError::TooLarge {
+                    size: exact + 7,
+                    max_message_bytes: self.max_message_bytes,
+                });
+            }
+        }
+        if size > self.credit_bytes || self.credit_records == 0 {
+            let taken = self.take_credit(&mut lock(&shared.queue), size);
+            match taken {
+                Ok(true) => {}
+                Ok(false) => {
+                    // What waits for more records would wait for ever: nothing can be added to it.
+                    self.seal_all(shared);
+                    return Err(AppendError::Full);
+                }
+                Err(error) => return Err(AppendError::Closed(error)),
+            }
+        }
+        let is_full = self.topics[topic].partitions[partition].open.as_ref().is_some_and(|open| {
+            open.builder.estimated_size() + size > self.batch_size
+                || open.builder.len() as u32 >= self.batch_records
+        });
+        if is_full && let Some(unfinished) = self.close_batch(topic, partition) {
+            self.push(shared, unfinished);
+            let state = &mut self.topics[topic];
+            let count = state.partitions.len() as u32;
+            if state.spread.sticky(count) as usize == partition {
+                state.spread.advance(count);
+            }
+        }
+        if self.topics[topic].partitions[partition].open.is_none() {
+            self.open_batch(shared, topic, partition);
+        }
+        Ok(())
+    }
+
+    fn take_credit(&mut self, queue: &mut Queue, size: usize) -> Result<bool, Error> {
+        if let Some(error) = &queue.closed {
+            return Err(error.clone());
+        }
+        let missing = size.saturating_sub(self.credit_bytes);
+        if queue.free_bytes < missing || (self.credit_records == 0 && queue.free_records == 0) {
+            return Ok(false);
+        }
+        let bytes = missing.max(PORTION).min(queue.free_bytes);
+        queue.free_bytes -= bytes;
+        self.credit_bytes += bytes;
+        let records = queue.free_records.min(1024);
+        queue.free_records -= records;
+        self.credit_records += records;
+        Ok(true)
+    }
+
+    fn open_batch(&mut self, shared: &Shared, topic: usize, partition: usize) {
+        let mut queue = lock(&shared.queue);
+        self.identity = queue.identity;
+        for (name, count) in mem::take(&mut queue.grown_topics) {
+            if let Some(index) = self.by_name.get(&name) {
+                self.grow_topic(&mut queue, *index, count);
+            }
+        }
+        let buffer = queue.take_buffer();
+        drop(queue);
+        let state = &mut self.topics[topic].partitions[partition];
+        let buffer = buffer.unwrap_or_else(|| {
+            BytesMut::with_capacity(state.last_size.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
+        });
+        state.open = Some(OpenBatch {
+            builder: BatchBuilder::with_buffer(self.options, buffer),
+            opened_at: Instant::now(),
+            base_index: state.next_index,
+            charge: 0,
+            acknowledgement: None,
+        });
+        self.open.push((topic as u32, partition as u32));
+        self.opened = true;
+    }
+
+    /// Takes the open batch out; a batch without records is kept open.
+    fn close_batch(&mut self, topic: usize, partition: usize) -> Option<(PartitionKey, Unfinished)> {
+        let state = &mut self.topics[topic].partitions[partition];
+        let open = state.open.take_if(|open| !open.builder.is_empty())?;
+        self.open.retain(|place| *place != (topic as u32, partition as u32));
+        state.last_size = open.builder.estimated_size();
+        let record_count = open.builder.len() as u32;
+        let number = self.next_number;
+        self.next_number += 1;
+        let report = Report {
+            number,
+            base_index: open.base_index,
+            record_count,
+            acknowledgement: open.acknowledgement.map(|acknowledgement| (acknowledgement, 0)),
+        };
+        let batch = SealedBatch {
+            number,
+            data: None,
+            stamp: None,
+            record_count,
+            deadline: open.opened_at + self.delivery_timeout,
+            charge: open.charge,
+            report: Some(report),
+        };
+        // Right unless the partition's numbers have begun anew, and then the sender corrects it.
+        let base_sequence = (open.base_index & i32::MAX as u64) as i32;
+        let stamp = self.identity.map(|identity| Stamp { identity, base_sequence });
+        Some((state.key, Unfinished { builder: open.builder, stamp, batch }))
+    }
+
+    fn push(&mut self, shared: &Shared, (key, unfinished): (PartitionKey, Unfinished)) {
+        let (batch, error) = unfinished.finish();
+        let mut queue = lock(&shared.queue);
+        queue.settled.expect(batch.number, batch.record_count);
+        queue.sealed.push((key, batch, error));
+        drop(queue);
+        shared.news.notify_one();
+    }
+
+    /// Seals everything, and says which batch will be the next.
+    pub(super) fn seal_all(&mut self, shared: &Shared) -> u64 {
+        for (topic, partition) in self.open.clone() {
+            if let Some(unfinished) = self.close_batch(topic as usize, partition as usize) {
+                self.push(shared, unfinished);
+            }
+        }
+        self.next_number
+    }
+
+    /// Takes out the batches that have lingered long enough and would be sent at once. Says when the next
+    /// one will have, of those that would.
+    pub(super) fn take_lingered(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        has_room: impl Fn(PartitionKey) -> bool,
+    ) -> (Vec<(PartitionKey, Unfinished)>, Option<Instant>) {
+        let mut next = None;
+        let mut lingered = Vec::new();
+        for (topic, partition) in self.open.clone() {
+            let state = &self.topics[topic as usize].partitions[partition as usize];
+            let Some(open) = &state.open else { continue };
+            let due = open.opened_at + self.linger;
+            let expired = open.opened_at + self.delivery_timeout <= now;
+            if open.builder.is_empty() || (!has_room(state.key) && !expired) {
+                // Batches go on growing while the broker is busy: a slow one gets fewer and larger ones. The
+                // sender looks again when an answer comes.
+            } else if due > now && !expired {
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+            } else if let Some(unfinished) = self.close_batch(topic as usize, partition as usize) {
+                lock(&shared.queue)
+                    .settled
+                    .expect(unfinished.1.batch.number, unfinished.1.batch.record_count);
+                lingered.push(unfinished);
+                let state = &mut self.topics[topic as usize];
+                let count = state.partitions.len() as u32;
+                if state.spread.sticky(count) == partition {
+                    state.spread.advance(count);
+                }
+            }
+        }
+        (lingered, next)
+    }
+
+    /// The earliest time at which records in open batches have to be given up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let opened = self.open.iter().filter_map(|(topic, partition)| {
+            let open = self.topics[*topic as usize].partitions[*partition as usize].open.as_ref()?;
+            (!open.builder.is_empty()).then_some(open.opened_at)
+        });
+        opened.min().map(|opened_at| opened_at + self.delivery_timeout)
+    }
+
+    /// Whether a batch was opened since this was last asked.
+    pub(super) fn take_opened(&mut self) -> bool {
+        mem::take(&mut self.opened)
+    }
+
+    #[cold]
+    fn unknown_partition(&self, topic: usize, partition: i32) -> AppendError {
+        AppendError::UnknownPartition {
+            partition,
+            partition_count: self.topics[topic].partitions.len() as u32,
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The task that carries sealed batches to the brokers: the machine's hands, and nothing more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::{Arc, TryLockError, atomic::Ordering},
+    time::Duration,
+};
+
+use kcopy_wire::{ErrorCode, messages::InitProducerIdRequest, records::Compression};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    accumulator::{Unfinished, lock},
+    batch::{Identity, Output, PartitionKey, SealedBatch},
+    config::ProducerConfig,
+    connections::{Answered, BrokerTasks},
+    handle::Shared,
+    machine::Machine,
+};
+use crate::{
+    Backoff, Client, Target,
+    error::{Error, Result},
+};
+
+/// Lingering batches that are larger than this are compressed on a thread of their own.
+const COMPRESS_ELSEWHERE: usize = 16 << 10;
+
+/// The end of something that the sender had started.
+enum Done {
+    Identity(Result<Identity>),
+    Topics(Vec<Arc<str>>, Result<()>),
+    Compressed(PartitionKey, SealedBatch, Option<Error>),
+}
+
+pub(super) struct Sender {
+    client: Client,
+    config: Arc<ProducerConfig>,
+    shared: Arc<Shared>,
+    machine: Machine,
+    brokers: BrokerTasks,
+    answers: mpsc::Receiver<Answered>,
+    tasks: JoinSet<Done>,
+    /// Per partition: the generation of the metadata that its leader was last read from.
+    generations: Vec<u64>,
+    topics: TopicLookups,
+    identity: IdentityLookup,
+    /// Why nothing can be delivered any more.
+    failed: Option<Error>,
+    /// When the next open batch has lingered long enough, or has to be given up.
+    next_linger: Option<Instant>,
+    refresh_at: Instant,
+}
+
+struct TopicLookups {
+    running: BTreeSet<Arc<str>>,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+struct IdentityLookup {
+    /// One is asked for at once, so that it is there when the first batch is.
+    wanted: bool,
+    running: bool,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+/// Whatever ends the sender, even its runtime: nobody shall wait for what will not come.
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let error = self.failed.take().unwrap_or_else(|| Error::closed("producer"));
+        lock(&self.shared.queue).closed.get_or_insert_with(|| error.clone());
+        self.take_news(now, true);
+        self.machine.handle_failure(now, &error);
+        self.report();
+        lock(&self.shared.queue).ended = true;
+        self.shared.tell_progress();
+    }
+}
+
+impl Sender {
+    pub(super) fn new(client: Client, config: Arc<ProducerConfig>, shared: Arc<Shared>, seed: u64) -> Self {
+        let (brokers, answers) = BrokerTasks::new(client.clone(), config.clone());
+        let backoff = || Backoff::new(config.retry_backoff, config.retry_backoff_max);
+        Sender {
+            machine: Machine::new(config.settings(), seed),
+            brokers,
+            answers,
+            tasks: JoinSet::new(),
+            generations: Vec::new(),
+            topics: TopicLookups { running: BTreeSet::new(), backoff: backoff(), not_before: None },
+            identity: IdentityLookup {
+                wanted: config.idempotence,
+                running: false,
+                backoff: backoff(),
+                not_before: None,
+            },
+            failed: None,
+            next_linger: None,
+            refresh_at: Instant::now() + client.config().metadata_max_age,
+            client,
+            config,
+            shared,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            let closing = self.take_news(now, false);
+            self.machine.handle_timeout(now);
+            if let Some(error) = &self.failed {
+                self.machine.handle_failure(now, error);
+            }
+            self.look_up(now);
+            while let Some(send) = self.machine.poll_send(now) {
+                if let Some(answered) = self.brokers.send(send) {
+                    self.handle_answered(now, answered);
+                }
+            }
+            self.report();
+            if closing && self.machine.is_idle() {
+                return;
+            }
+            self.wait(now).await;
+        }
+    }
+
+    async fn wait(&mut self, now: Instant) {
+        let lookups = [self.topics.not_before, self.identity.not_before];
+        let wake_at = [self.machine.poll_timeout(), self.next_linger, Some(self.refresh_at)]
+            .into_iter()
+            .chain(lookups)
+            .flatten()
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(self.refresh_at);
+        tokio::select! {
+            biased;
+            Some(answered) = self.answers.recv() => {
+                let now = Instant::now();
+                self.handle_answered(now, answered);
+                while let Ok(answered) = self.answers.try_recv() {
+                    self.handle_answered(now, answered);
+                }
+            }
+            Some(done) = self.tasks.join_next() => {
+                match done {
+                    Ok(done) => self.handle_done(Instant::now(), done),
+                    // It was cancelled or panicked: whatever it looked up is still missing.
+                    Err(_) => {
+                        self.identity.running = false;
+                        self.topics.running.clear();
+                    }
+                }
+            }
+            () = self.shared.news.notified() => {}
+            () = sleep_until(wake_at) => {}
+        }
+    }
+
+    /// Takes in what appenders and handles have left, `all` of it or what has lingered long enough. Says whether
+    /// the end is near.
+    fn take_news(&mut self, now: Instant, all: bool) -> bool {
+        let shared = self.shared.clone();
+        // Whoever holds the lock now sees this when he lets go of it.
+        shared.missed.store(true, Ordering::Release);
+        let mut lingered = Vec::new();
+        let mut open = match shared.open.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(open) = &mut open {
+            shared.missed.store(false, Ordering::Release);
+            if all || lock(&shared.queue).aborting {
+                open.seal_all(&shared);
+            }
+            let machine = &self.machine;
+            let (taken, next) = open.take_lingered(&shared, now, |key| machine.has_room(now, key));
+            lingered = taken;
+            self.next_linger = [next, open.next_deadline()].into_iter().flatten().min();
+        }
+        let mut queue = lock(&shared.queue);
+        let sealed = mem::take(&mut queue.sealed);
+        let new_partitions = mem::take(&mut queue.new_partitions);
+        let (closing, aborting) = (queue.closing, queue.aborting);
+        drop(queue);
+        // Held until here: what is sealed from now on comes after what has lingered.
+        drop(open);
+        for (topic, partition) in new_partitions {
+            self.machine.add_partition(&topic, partition);
+            self.generations.push(0);
+        }
+        for (key, batch, error) in sealed {
+            match error {
+                None => self.machine.handle_batch(key, batch),
+                Some(error) => self.handle_broken(now, key, batch, error),
+            }
+        }
+        for (key, unfinished) in lingered {
+            self.finish(now, key, unfinished);
+        }
+        if aborting && self.failed.is_none() {
+            self.failed = Some(Error::closed("producer"));
+        }
+        closing || aborting
+    }
+
+    fn handle_broken(&mut self, now: Instant, key: PartitionKey, batch: SealedBatch, error: Error) {
+        let number = batch.number;
+        self.machine.handle_batch(key, batch);
+        self.machine.handle_data(now, key, number, Err(error));
+    }
+
+    fn finish(&mut self, now: Instant, key: PartitionKey, unfinished: Unfinished) {
+        if self.config.compression == Compression::None || unfinished.size() < COMPRESS_ELSEWHERE {
+            match unfinished.finish() {
+                (batch, None) => self.machine.handle_batch(key, batch),
+                (batch, Some(error)) => self.handle_broken(now, key, batch, error),
+            }
+        } else {
+            let (unfinished, placeholder) = unfinished.with_placeholder();
+            self.machine.handle_batch(key, placeholder);
+            self.tasks.spawn_blocking(move || {
+                let (batch, error) = unfinished.finish();
+                Done::Compressed(key, batch, error)
+            });
+        }
+    }
+
+    fn handle_answered(&mut self, now: Instant, answered: Answered) {
+        if answered.throttle_ms > 0 {
+            let until = now + Duration::from_millis(answered.throttle_ms.unsigned_abs().into());
+            self.machine.handle_throttle(answered.broker, until);
+        }
+        self.machine.handle_answers(now, answered.request, answered.answers);
+    }
+
+    fn handle_done(&mut self, now: Instant, done: Done) {
+        match done {
+            Done::Identity(Ok(identity)) => {
+                self.identity.running = false;
+                self.identity.wanted = false;
+                self.identity.backoff.reset();
+                lock(&self.shared.queue).identity = Some(identity);
+                self.machine.handle_identity(identity);
+            }
+            Done::Identity(Err(error)) => {
+                self.identity.running = false;
+                if error.is_retriable() {
+                    tracing::debug!(%error, "no producer id yet");
+                    self.identity.not_before = Some(now + self.identity.backoff.next_pause());
+                    self.machine.handle_identity_error(&error);
+                } else {
+                    self.fail(now, error.prefixed("the producer cannot obtain a producer id"));
+                }
+            }
+            Done::Topics(topics, result) => {
+                for topic in &topics {
+                    self.topics.running.remove(topic);
+                }
+                self.topics.not_before = Some(now + self.topics.backoff.next_pause());
+                if let Err(error) = result {
+                    tracing::debug!(%error, "the leaders could not be looked up");
+                    for key in self.machine.poll_leaders().collect::<Vec<_>>() {
+                        self.machine.handle_lookup_error(key, &error);
+                    }
+                }
+            }
+            Done::Compressed(key, batch, None) => {
+                let number = batch.number;
+                self.machine.handle_data(now, key, number, Ok(batch));
+            }
+            Done::Compressed(key, batch, Some(error)) => {
+                self.machine.handle_data(now, key, batch.number, Err(error));
+            }
+        }
+    }
+
+    /// Nothing can be delivered from now on.
+    fn fail(&mut self, now: Instant, error: Error) {
+        tracing::debug!(%error, "the producer has failed");
+        self.machine.handle_failure(now, &error);
+        lock(&self.shared.queue).closed.get_or_insert_with(|| error.clone());
+        self.failed.get_or_insert(error);
+        self.shared.tell_progress();
+    }
+
+    /// Finds out, or starts to find out, what the machine does not know.
+    fn look_up(&mut self, now: Instant) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.look_up_leaders(now);
+        self.identity.wanted |= self.machine.poll_identity();
+        if self.identity.wanted && !self.identity.running && is_due(&mut self.identity.not_before, now) {
+            self.identity.running = true;
+            let client = self.client.clone();
+            self.tasks.spawn(async move { Done::Identity(ask_identity(&client).await) });
+        }
+        if self.refresh_at <= now {
+            self.refresh_at = now + self.client.config().metadata_max_age;
+            let topics = (0..self.machine.partition_count() as u32)
+                .map(|key| self.machine.topic_partition(PartitionKey(key)).0.clone())
+                .collect::<BTreeSet<_>>();
+            self.ask_topics(topics);
+        }
+    }
+
+    fn look_up_leaders(&mut self, now: Instant) {
+        let metadata = self.client.metadata();
+        let mut outdated = BTreeSet::new();
+        let mut newest = BTreeMap::new();
+        for key in self.machine.poll_leaders().collect::<Vec<_>>() {
+            let (topic, partition) = self.machine.topic_partition(key);
+            let topic = topic.clone();
+            let generation = *newest
+                .entry(topic.clone())
+                .or_insert_with(|| metadata.known_since(&topic).map(|(at, _)| at));
+            let seen = &mut self.generations[key.0 as usize];
+            let Some(generation) = generation.filter(|generation| generation > seen) else {
+                outdated.insert(topic);
+                continue;
+            };
+            *seen = generation;
+            let known = metadata.topic(&topic);
+            let place = known.and_then(|known| known.partition(partition));
+            let leader = place.and_then(|place| place.leader);
+            match known.and_then(|known| known.error).or(place.and_then(|place| place.error)) {
+                Some(code) if leader.is_none() && !code.is_retriable() => {
+                    let error = Error::broker(code).with_partition(&topic, partition);
+                    self.machine.handle_partition_error(now, key, &error);
+                }
+                Some(code) if leader.is_none() => self.machine.handle_lookup_error(key, &Error::broker(code)),
+                _ if leader.is_none() => {
+                    let error = Error::broker(ErrorCode::LEADER_NOT_AVAILABLE);
+                    self.machine.handle_lookup_error(key, &error);
+                }
+                _ => self.topics.backoff.reset(),
+            }
+            self.machine.handle_leader(key, leader);
+            if leader.is_none() {
+                outdated.insert(topic);
+            }
+        }
+        self.topics.not_before = self.topics.not_before.filter(|at| *at > now);
+        outdated.retain(|topic| !self.topics.running.contains(topic));
+        if !outdated.is_empty() && self.topics.not_before.is_none() {
+            self.ask_topics(outdated);
+        }
+    }
+
+    fn ask_topics(&mut self, topics: BTreeSet<Arc<str>>) {
+        if topics.is_empty() {
+            return;
+        }
+        self.topics.running.extend(topics.iter().cloned());
+        let client = self.client.clone();
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            let topics: Vec<Arc<str>> = topics.into_iter().collect();
+            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+            let result = client.refresh_metadata(&names, client.metadata().generation).await;
+            let result = result.map(|metadata| {
+                let counts = topics.iter().filter_map(|topic| {
+                    let known = metadata.topic(topic)?;
+                    Some((topic.clone(), known.partitions.len() as u32))
+                });
+                lock(&shared.queue).grown_topics.extend(counts);
+            });
+            Done::Topics(topics, result)
+        });
+    }
+
+    /// Tells those who wait.
+    fn report(&mut self) {
+        let mut reported = Vec::new();
+        while let Some(output) = self.machine.poll_output() {
+            reported.push(output);
+        }
+        if reported.is_empty() {
+            return;
+        }
+        let mut queue = lock(&self.shared.queue);
+        for output in reported {
+            match output {
+                Output::Release { charge, record_count, data } => {
+                    queue.free_bytes += charge;
+                    queue.free_records = queue.free_records.saturating_add(record_count as usize);
+                    if let Some(data) = data {
+                        queue.keep_buffer(data);
+                    }
+                }
+                Output::Report { partition, report, result } => {
+                    if let Err(failure) = &result {
+                        let (topic, partition) = self.machine.topic_partition(partition);
+                        let (base_index, count) = (report.base_index, report.record_count);
+                        queue.failures.add(topic, partition, base_index, count, failure);
+                    }
+                    if let Some((acknowledgement, first)) = report.acknowledgement {
+                        acknowledgement.settle(first, report.record_count, result);
+                    }
+                    queue.settled.settle(report.number, report.record_count);
+                }
+            }
+        }
+        drop(queue);
+        self.shared.tell_progress();
+    }
+}
+
+/// Whether a pause is over; forgets it then.
+fn is_due(not_before: &mut Option<Instant>, now: Instant) -> bool {
+    *not_before = not_before.filter(|at| *at > now);
+    not_before.is_none()
+}
+
+async fn ask_identity(client: &Client) -> Result<Identity> {
+    let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+    let response = client.request(Target::Any, &request).await?;
+    response.error_code.into_result().map_err(Error::broker)?;
+    Ok(Identity { producer_id: response.producer_id, producer_epoch: response.producer_epoch })
+}
