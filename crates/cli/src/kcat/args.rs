@@ -273,6 +273,7 @@ impl Args {
             let content = (environment.read_file)(&file).map_err(|error| {
                 Refusal::Fatal(format!("Failed to open {}: {}", file.display(), os_text(&error)))
             })?;
+            self.notices.push(format!("Reading configuration from file {}", file.display()));
             self.read_config_file(&file, &content)?;
         }
         Ok(())
@@ -285,6 +286,9 @@ impl Args {
             if let Ok(content) = (environment.read_file)(&path) {
                 if name == "kafkacat.conf" {
                     self.notices.push(format!("{} is deprecated: rename it to kcat.conf", path.display()));
+                }
+                if self.verbosity > 2 {
+                    self.notices.push(format!("Reading configuration from file {}", path.display()));
                 }
                 return self.read_config_file(&path, &content);
             }

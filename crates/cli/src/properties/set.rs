@@ -126,7 +126,7 @@ pub(super) fn check_value(property: &Property, name: &str, value: &str) -> Resul
     let out_of_range = || PropertyError::OutOfRange {
         name: name.to_owned(),
         value: value.to_owned(),
-        range: property.kind.range(),
+        range: property.kind.range().replace(' ', ""),
     };
     let invalid = || PropertyError::Invalid {
         name: name.to_owned(),
@@ -310,7 +310,7 @@ mod tests {
             (
                 "linger.ms",
                 "-1",
-                "configuration property \"linger.ms\" value -1 is outside allowed range 0 .. 900000",
+                "configuration property \"linger.ms\" value -1 is outside allowed range 0..900000",
             ),
             (
                 "linger.ms",

@@ -20,16 +20,12 @@ pub struct ClientProperties {
     pub socket_timeout: Option<Duration>,
     pub socket_connection_setup_timeout: Option<Duration>,
     pub socket_keepalive_enable: Option<bool>,
-    /// `None` also for 0 and -1: the broker decides.
-    pub connections_max_idle: Option<Duration>,
     pub reconnect_backoff: Option<Duration>,
     pub reconnect_backoff_max: Option<Duration>,
     pub retry_backoff: Option<Duration>,
     pub retry_backoff_max: Option<Duration>,
+    /// `metadata.max.age.ms`, else `topic.metadata.refresh.interval.ms`, whose -1 is a year.
     pub metadata_max_age: Option<Duration>,
-    /// Where it is set, `Some(None)` stands for -1: never.
-    pub topic_metadata_refresh_interval: Option<Option<Duration>>,
-    pub topic_metadata_refresh_fast_interval: Option<Duration>,
     pub topic_metadata_propagation_max: Option<Duration>,
     pub message_max_bytes: Option<usize>,
     pub receive_message_max_bytes: Option<usize>,
@@ -66,6 +62,8 @@ pub struct ClientProperties {
     pub check_crcs: Option<bool>,
     pub exclude_internal_topics: Option<bool>,
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 impl ClientProperties {
     /// The typed form of `set`.
@@ -106,16 +104,13 @@ impl ClientProperties {
         self.socket_timeout = millis(set, "socket.timeout.ms");
         self.socket_connection_setup_timeout = millis(set, "socket.connection.setup.timeout.ms");
         self.socket_keepalive_enable = boolean(set, "socket.keepalive.enable");
-        self.connections_max_idle = millis(set, "connections.max.idle.ms").filter(|idle| !idle.is_zero());
         self.reconnect_backoff = millis(set, "reconnect.backoff.ms");
         self.reconnect_backoff_max = millis(set, "reconnect.backoff.max.ms");
         self.retry_backoff = millis(set, "retry.backoff.ms");
         self.retry_backoff_max = millis(set, "retry.backoff.max.ms");
-        self.metadata_max_age = millis(set, "metadata.max.age.ms");
-        self.topic_metadata_refresh_interval = set
-            .value("topic.metadata.refresh.interval.ms")
-            .map(|_| millis(set, "topic.metadata.refresh.interval.ms"));
-        self.topic_metadata_refresh_fast_interval = millis(set, "topic.metadata.refresh.fast.interval.ms");
+        let refresh = number(set, "topic.metadata.refresh.interval.ms")
+            .map(|ms| u64::try_from(ms).map_or(YEAR, Duration::from_millis));
+        self.metadata_max_age = millis(set, "metadata.max.age.ms").or(refresh);
         self.topic_metadata_propagation_max = millis(set, "topic.metadata.propagation.max.ms");
         self.message_max_bytes = count(set, "message.max.bytes");
         self.receive_message_max_bytes = count(set, "receive.message.max.bytes");
@@ -397,6 +392,42 @@ mod tests {
         ClientProperties::from_set(&set)
     }
 
+    /// The defaults live in the client; the table repeats them for people.
+    #[test]
+    fn the_tables_defaults_are_the_clients() {
+        let client = kcopy_client::ClientConfig::builder().bootstrap_servers("h").build().unwrap();
+        let producer = kcopy_client::producer::ProducerConfig::default();
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        for (name, expected) in [
+            ("client.id", client.client_id.clone()),
+            ("socket.timeout.ms", millis(client.request_timeout)),
+            ("socket.connection.setup.timeout.ms", millis(client.connection_setup_timeout)),
+            ("reconnect.backoff.ms", millis(client.reconnect_backoff)),
+            ("reconnect.backoff.max.ms", millis(client.reconnect_backoff_max)),
+            ("retry.backoff.ms", millis(client.retry_backoff)),
+            ("retry.backoff.max.ms", millis(client.retry_backoff_max)),
+            ("metadata.max.age.ms", millis(client.metadata_max_age)),
+            ("receive.message.max.bytes", client.receive_message_max_bytes.to_string()),
+            ("allow.auto.create.topics", client.allow_auto_create_topics.to_string()),
+            ("enable.idempotence", producer.idempotence.to_string()),
+            ("linger.ms", millis(producer.linger)),
+            ("batch.size", producer.batch_size.to_string()),
+            ("batch.num.messages", producer.batch_records.to_string()),
+            ("queue.buffering.max.kbytes", (producer.buffer_bytes / 1024).to_string()),
+            ("buffer.memory", producer.buffer_bytes.to_string()),
+            ("message.max.bytes", producer.max_message_bytes.to_string()),
+            ("max.in.flight", producer.max_in_flight.to_string()),
+            ("request.timeout.ms", millis(producer.request_timeout)),
+            ("message.timeout.ms", millis(producer.delivery_timeout)),
+            ("topic.metadata.propagation.max.ms", millis(producer.topic_timeout)),
+            ("retry.backoff.ms", millis(producer.retry_backoff)),
+            ("retry.backoff.max.ms", millis(producer.retry_backoff_max)),
+            ("partitioner", producer.partitioner.to_string()),
+        ] {
+            assert_eq!(super::super::find(name).unwrap().default, expected, "{name}");
+        }
+    }
+
     #[test]
     fn nothing_set_is_all_defaults() {
         assert_eq!(typed(&[]).unwrap(), ClientProperties::default());
@@ -416,7 +447,6 @@ mod tests {
             "auto.commit.enable=false",
             "group.id=g",
             "partitioner=murmur2_random",
-            "connections.max.idle.ms=-1",
             "acks=-1",
             "isolation.level=READ_UNCOMMITTED",
         ])
@@ -429,12 +459,11 @@ mod tests {
             (Some(CompressionType::Zstd), Some(19))
         );
         assert_eq!(typed.queue_buffering_max_bytes, Some(2048));
-        assert_eq!(typed.topic_metadata_refresh_interval, Some(None));
+        assert_eq!(typed.metadata_max_age, Some(YEAR));
         assert_eq!(typed.auto_offset_reset, Some(OffsetReset::Error));
         assert_eq!(typed.enable_auto_commit, Some(false));
         assert!(typed.group_id_on_command_line);
         assert_eq!(typed.partitioner, Some(Partitioner::Murmur2Random));
-        assert_eq!(typed.connections_max_idle, None);
         assert_eq!(typed.acks, Some(Acks::All));
         assert_eq!(typed.isolation_level, Some(IsolationLevel::ReadUncommitted));
     }
