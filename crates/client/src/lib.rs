@@ -6,6 +6,7 @@ mod backoff;
 mod client;
 mod config;
 mod connection;
+mod consumer;
 mod error;
 mod groups;
 mod metadata;
@@ -24,6 +25,10 @@ pub use self::{
     client::{Client, CoordinatorKind, Lane, Retry, Target},
     config::{ClientConfig, ClientConfigBuilder, HostPort},
     connection::{ApiVersionRanges, Connection, PendingResponse},
+    consumer::{
+        Assignment, Consumer, ConsumerConfig, EndOffset, Event, FetchedBatch, OffsetReset, PartitionRange,
+        Records, StartOffset, TryNext,
+    },
     error::{Advice, Error, ErrorKind, Persisted, Result},
     groups::CommittedOffset,
     metadata::{Broker, Metadata, Partition, Topic},

@@ -1,0 +1,312 @@
+//! What the driver makes of answers.
+
+use std::sync::Arc;
+
+use kcopy_wire::{
+    ApiKey, ErrorCode, Str,
+    messages::{
+        FetchResponse,
+        fetch_response::{FetchableTopicResponse, NodeEndpoint, PartitionData},
+    },
+};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    RawEvent,
+    budget::Held,
+    config::OffsetReset,
+    driver::{BrokerState, Done, Driver, end_of},
+    partition::{Partition, Phase},
+    start::out_of_range,
+};
+use crate::{
+    connection::Connection,
+    error::{Error, Result},
+    metadata,
+    offsets::{IsolationLevel, OffsetQuery, OffsetSpec},
+};
+
+impl Driver {
+    pub(super) async fn handle(&mut self, done: Done) -> Result<()> {
+        match done {
+            Done::Connected(id, result) => self.connected(id, result),
+            Done::Fetched(id, Ok(response)) => self.fetched(id, response).await,
+            Done::Fetched(id, Err(error)) => self.broker_failed(id, error),
+            Done::Metadata(result) => self.refreshed(result),
+            Done::Ranged(at, result) => self.ranged(at, result),
+        }
+    }
+
+    fn connected(&mut self, id: i32, result: Result<Connection>) -> Result<()> {
+        match result {
+            Ok(connection) => {
+                if let Some(broker) = self.brokers.get_mut(&id) {
+                    broker.connection = Some(connection);
+                    broker.state = BrokerState::Idle;
+                }
+                Ok(())
+            }
+            Err(error) => self.broker_failed(id, error),
+        }
+    }
+
+    /// A broker cannot be reached, or does not answer. Perhaps its partitions have moved.
+    fn broker_failed(&mut self, id: i32, error: Error) -> Result<()> {
+        let now = Instant::now();
+        let Some(broker) = self.brokers.get_mut(&id) else { return Ok(()) };
+        broker.state = BrokerState::Idle;
+        broker.session.reset();
+        if !error.is_retriable() {
+            return Err(error);
+        }
+        tracing::debug!(broker_id = id, %error, "fetching failed");
+        broker.connection = None;
+        broker.not_before = Some(now + broker.backoff.next_pause());
+        for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(id)) {
+            // A replica nearby was an offer; the leader is the one to go back to.
+            if partition.preferred_replica.take().is_some() {
+                partition.owner = None;
+            }
+            let since = partition.failing.as_ref().map_or(now, |(since, _)| *since);
+            partition.failing = Some((since, partition.named(error.clone())));
+        }
+        self.refresh.is_wanted = true;
+        Ok(())
+    }
+
+    async fn fetched(&mut self, id: i32, mut response: FetchResponse) -> Result<()> {
+        let now = Instant::now();
+        let Some(broker) = self.brokers.get_mut(&id) else { return Ok(()) };
+        broker.state = BrokerState::Idle;
+        broker.not_before = throttled_until(&response, now);
+        match response.error_code {
+            ErrorCode::NONE => {}
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+            | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR => {
+                tracing::debug!(broker_id = id, code = %response.error_code, "a new fetch session");
+                if response.error_code == ErrorCode::FETCH_SESSION_ID_NOT_FOUND {
+                    broker.session.lose();
+                } else {
+                    broker.session.reset();
+                }
+                // Sessions are few, and brokers push old ones out: the first time is no failure.
+                if broker.backoff.attempts() > 0 {
+                    broker.not_before = Some(now + broker.backoff.next_pause());
+                }
+                broker.backoff.next_pause();
+                return Ok(());
+            }
+            code => {
+                let error = Error::broker(code).with_api(ApiKey::Fetch, None);
+                let name = broker.connection.as_ref().map(|open| open.broker_name().to_owned());
+                return self.broker_failed(
+                    id,
+                    match name {
+                        Some(name) => error.with_broker(name),
+                        None => error,
+                    },
+                );
+            }
+        }
+        broker.session.accept(response.session_id);
+        broker.backoff.reset();
+        for partition in
+            self.partitions.iter_mut().filter(|p| p.owner == Some(id) && p.phase == Phase::Active)
+        {
+            partition.recover();
+        }
+        let endpoints = std::mem::take(&mut response.node_endpoints);
+        let events = self.take_topics(id, response.responses, &endpoints)?;
+        if let Some(broker) = self.brokers.get(&id) {
+            // A session says nothing of partitions without news: they are well too, if they were asked
+            // for. Those that failed are paused by now.
+            for (at, partition) in self.partitions.iter_mut().enumerate() {
+                let is_well = partition.owner == Some(id) && partition.phase == Phase::Active;
+                if is_well && partition.failing.is_some() && broker.session.holds(at) {
+                    partition.recover();
+                }
+            }
+        }
+        // The next fetch goes out before anybody looks at the records.
+        self.advance_broker(id, now)?;
+        self.deliver(events).await;
+        Ok(())
+    }
+
+    fn take_topics(
+        &mut self,
+        id: i32,
+        topics: Vec<FetchableTopicResponse>,
+        endpoints: &[NodeEndpoint],
+    ) -> Result<Vec<RawEvent>> {
+        let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        let size = partitions.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
+        // Dropped at once if no batch of the answer is handed out.
+        let held = self.budget.hold(size);
+        let mut events = Vec::new();
+        for topic in topics {
+            for data in topic.partitions {
+                let found = if topic.topic_id.is_zero() {
+                    self.by_name.get(&(topic.topic.clone(), data.partition_index))
+                } else {
+                    self.by_id.get(&(topic.topic_id, data.partition_index))
+                };
+                let Some(&at) = found else {
+                    let message =
+                        format!("a fetch brought partition {} which was not asked for", data.partition_index);
+                    return Err(Error::protocol(message).with_topic(&topic.topic));
+                };
+                let partition = &self.partitions[at];
+                // It has moved meanwhile, or waits for something else: what was sent is fetched again.
+                if partition.owner == Some(id) && partition.phase == Phase::Active {
+                    self.take_partition(id, at, data, endpoints, &held, &mut events)?;
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    fn take_partition(
+        &mut self,
+        id: i32,
+        at: usize,
+        data: PartitionData,
+        endpoints: &[NodeEndpoint],
+        held: &Arc<Held>,
+        events: &mut Vec<RawEvent>,
+    ) -> Result<()> {
+        if data.error_code.is_err() {
+            return self.partition_failed(id, at, &data, endpoints);
+        }
+        let preferred = data.preferred_read_replica;
+        let partition = &mut self.partitions[at];
+        let taken = partition.take(data, id, held, &self.config)?;
+        events.extend(taken.batches.into_iter().map(RawEvent::Batch));
+        if let Some(offset) = taken.reached_end {
+            events.push(end_of(partition, offset));
+        }
+        if preferred >= 0 && preferred != id {
+            partition.preferred_replica = Some(preferred);
+            self.assign();
+        }
+        Ok(())
+    }
+
+    fn partition_failed(
+        &mut self,
+        id: i32,
+        at: usize,
+        data: &PartitionData,
+        endpoints: &[NodeEndpoint],
+    ) -> Result<()> {
+        let now = Instant::now();
+        let code = data.error_code;
+        let partition = &mut self.partitions[at];
+        let mut error = Error::broker(code).with_api(ApiKey::Fetch, None);
+        if let Some(connection) = self.brokers.get(&id).and_then(|broker| broker.connection.as_ref()) {
+            error = error.with_broker(connection.broker_name());
+        }
+        if code == ErrorCode::OFFSET_OUT_OF_RANGE {
+            if partition.preferred_replica.take().is_some() {
+                // The replica lags behind; its leader knows better.
+                partition.owner = None;
+                self.assign();
+                return Ok(());
+            }
+            partition.phase = Phase::Ranging;
+            self.find_range(at);
+            return Ok(());
+        }
+        if !error.is_retriable() {
+            return Err(partition.named(error));
+        }
+        tracing::debug!(topic = %partition.topic, partition = partition.index, %error, "a partition failed");
+        partition.preferred_replica = None;
+        partition.fail(error, now);
+        if Partition::is_about_leader(code) {
+            let leader = &data.current_leader;
+            if leader.leader_id >= 0 {
+                let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
+                let topic: Str = partition.topic.clone();
+                let index = partition.index;
+                let endpoint = endpoint.and_then(broker_at);
+                self.client.take_leader(&topic, index, leader.leader_id, leader.leader_epoch, endpoint);
+                if self.moved(at) {
+                    self.partitions[at].phase = Phase::Active;
+                    self.assign();
+                    return Ok(());
+                }
+            }
+            self.refresh.is_wanted = true;
+        }
+        Ok(())
+    }
+
+    /// Asks which offsets a partition has.
+    fn find_range(&mut self, at: usize) {
+        let partition = &self.partitions[at];
+        let query = |spec| OffsetQuery::new(&partition.topic, partition.index, spec);
+        let queries = [query(OffsetSpec::Earliest), query(OffsetSpec::Latest)];
+        let client = self.client.clone();
+        self.tasks.spawn(async move {
+            let range = async {
+                let answers = client.list_offsets(&queries, IsolationLevel::ReadUncommitted).await?;
+                let mut offsets = Vec::new();
+                for answer in answers {
+                    offsets.push(answer?.offset.unwrap_or(0));
+                }
+                Ok((offsets[0], offsets[1]))
+            };
+            Done::Ranged(at, range.await)
+        });
+    }
+
+    /// The range is known: reading goes on where the reset policy says, or ends with an error.
+    fn ranged(&mut self, at: usize, result: Result<(i64, i64)>) -> Result<()> {
+        let partition = &mut self.partitions[at];
+        let (first, end) = match result {
+            Ok(range) => range,
+            Err(error) if error.is_retriable() => {
+                partition.fail(error, Instant::now());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if (first..=end).contains(&partition.position) {
+            // It is there after all: the leader has changed, or a replica has caught up.
+            let error = Error::broker(ErrorCode::OFFSET_OUT_OF_RANGE);
+            partition.fail(error, Instant::now());
+            return Ok(());
+        }
+        let position = match self.config.offset_reset {
+            OffsetReset::Error => {
+                return Err(partition.named(out_of_range(partition.position, first, end)));
+            }
+            OffsetReset::Earliest => first,
+            OffsetReset::Latest => end,
+        };
+        tracing::warn!(
+            topic = %partition.topic, partition = partition.index, offset = partition.position,
+            reset_to = position, "the offset is out of range"
+        );
+        partition.position = position;
+        partition.phase = Phase::Active;
+        Ok(())
+    }
+}
+
+/// KIP-219: the broker has answered at once, and the client waits.
+fn throttled_until(response: &FetchResponse, now: Instant) -> Option<Instant> {
+    let pause = u64::try_from(response.throttle_time_ms).ok().filter(|pause| *pause > 0)?;
+    Some(now + Duration::from_millis(pause.min(60_000)))
+}
+
+fn broker_at(endpoint: &NodeEndpoint) -> Option<metadata::Broker> {
+    Some(metadata::Broker {
+        id: endpoint.node_id,
+        host: endpoint.host.to_string(),
+        port: u16::try_from(endpoint.port).ok()?,
+        rack: endpoint.rack.as_ref().map(ToString::to_string),
+    })
+}
