@@ -60,6 +60,30 @@ impl HeadersParser {
         parsed.and_then(|()| Ok(scanner.end()?))
     }
 
+    /// Appends the headers of a flat array in which names and values are in base64.
+    pub(super) fn parse_base64(&mut self, json: &[u8], headers: &mut HeadersBuf) -> Result<(), Problem> {
+        let mut scanner = Scanner::new(json);
+        scanner.expect(b'[', "an array was expected")?;
+        while scanner.peek() == Some(b'"') {
+            self.name.clear();
+            base64_string(&mut scanner, &mut self.name)?;
+            scanner.expect(b',', "the value of a header was expected")?;
+            self.value.clear();
+            let has_value = scanner.peek() == Some(b'"');
+            if has_value {
+                base64_string(&mut scanner, &mut self.value)?;
+            } else {
+                scanner.value(Rules::Json, &mut self.nesting)?;
+            }
+            headers.push(&self.name, has_value.then_some(self.value.as_slice()));
+            if !scanner.take(b',') {
+                break;
+            }
+        }
+        scanner.expect(b']', "a comma or ] was expected")?;
+        Ok(scanner.end()?)
+    }
+
     fn object(&mut self, scanner: &mut Scanner<'_>, headers: &mut HeadersBuf) -> Result<(), Problem> {
         scanner.expect(b'{', "an object was expected")?;
         if scanner.take(b'}') {
@@ -121,6 +145,15 @@ impl HeadersParser {
         let value = put_value(scanner, &mut self.nesting, &mut self.value)?;
         headers.push(&self.name, value.then_some(self.value.as_slice()));
         Ok(())
+    }
+}
+
+fn base64_string(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let raw = scanner.string(Rules::Json)?;
+    if decode_base64(out, scanner.slice(raw.start, raw.end)) {
+        Ok(())
+    } else {
+        Err(Problem::UnexpectedJson("a string in base64 was expected"))
     }
 }
 

@@ -20,7 +20,7 @@ mod json;
 mod number;
 pub mod options;
 pub mod pack;
-// pub mod read;
+pub mod read;
 mod scan;
 pub mod template;
 pub mod write;
@@ -30,3 +30,6 @@ pub use self::{
     error::{FormatError, InputError, InputErrorKind, Problem},
     options::{Format, FormatOptions, OptionError},
 };
+
+#[cfg(test)]
+mod tests;

@@ -152,6 +152,10 @@ impl FormatOptions {
         if null.contains(&delimiter) || (is_csv && null.contains(&quote)) {
             return Err(OptionError("--null must contain neither the delimiter nor the quote".to_owned()));
         }
+        let backslashes = null.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if !is_csv && backslashes % 2 == 1 {
+            return Err(OptionError("--null cannot end with a backslash, which escapes what follows".to_owned()));
+        }
         if null.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
             return Err(OptionError("--null cannot have line ends in it".to_owned()));
         }
@@ -242,6 +246,7 @@ mod tests {
             options(Format::Text, "\0", "", ""),
             options(Format::Text, ";", "", "a;b"),
             options(Format::Text, "", "", "a\nb"),
+            options(Format::Text, "", "", "a\\"),
             options(Format::Csv, "'", "'", ""),
             options(Format::Csv, "", "", "\""),
         ] {

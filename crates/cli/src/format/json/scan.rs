@@ -53,11 +53,6 @@ impl<'a> Scanner<'a> {
         scanner.end()
     }
 
-    /// Where the walk stands.
-    pub(in crate::format) fn position(&self) -> usize {
-        self.position
-    }
-
     /// What stands between two positions.
     pub(in crate::format) fn slice(&self, start: usize, end: usize) -> &'a [u8] {
         &self.bytes[start..end]

@@ -19,8 +19,9 @@ use super::{
     options::{Format, FormatOptions, OptionError},
     template::Template,
 };
+pub(super) use binary::{JSONB_VERSION, SIGNATURE};
 pub(super) use field::Fault;
-pub(super) use field::require_utf8;
+pub(super) use field::{integer, require_utf8};
 
 /// What a record does not know about itself.
 #[derive(Debug, Clone, Copy)]
