@@ -10,6 +10,29 @@ pub mod grammar;
 pub mod kafka_topics;
 pub mod kcat;
 pub mod plan;
+pub mod process;
 pub mod properties;
+pub mod run;
 pub mod tables;
 pub mod view;
+
+use std::ffi::OsString;
+
+/// Parses a command line, carries it out, and returns the exit code. `args` starts with the name that
+/// the program was called by.
+pub fn main(args: &[OsString]) -> i32 {
+    let plan = match dispatch::parse(args, &environment::Environment::of_process()) {
+        Ok(plan) => plan,
+        Err(wrong) => {
+            eprint!("{}", wrong.stderr);
+            return wrong.exit_code.into();
+        }
+    };
+    match run::run(&plan) {
+        Ok(()) => 0,
+        Err(failure) => {
+            let grammar = plan.common().map_or(plan::Grammar::Kcopy, |common| common.grammar);
+            failure.report(grammar)
+        }
+    }
+}

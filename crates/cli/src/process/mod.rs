@@ -1,0 +1,20 @@
+//! What a program in a COPY pipeline owes the process at its other end.
+//!
+//! - stdout belongs to data; it is written in large blocks, and a write that fails is a failed run.
+//! - A reader that went away ends the run with exit code 141, which PostgreSQL takes for success where it
+//!   stopped reading on purpose (`\.`, or a `LIMIT` over file_fdw), as it does for death by SIGPIPE.
+//! - Signals keep their default effect: prompt, and never exit code 0.
+//! - Descriptors that the backend leaked into the program are closed.
+
+mod descriptors;
+mod stdin;
+mod stdout;
+
+pub use self::{
+    descriptors::close_inherited_descriptors,
+    stdin::Stdin,
+    stdout::{ReaderGone, Stdout},
+};
+
+/// The exit code of a program whose reader went away: 128 + SIGPIPE, as a shell reports it.
+pub const EXIT_READER_GONE: i32 = 141;

@@ -1,0 +1,165 @@
+//! Standard output for data: large blocks, and a reader that is watched.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::FileType,
+    io::{Errno, ioctl_fionread},
+    pipe::fcntl_setpipe_size,
+    stdio::stdout,
+};
+
+use super::EXIT_READER_GONE;
+
+/// The room that a pipe to the reader gets, so that neither side waits for the other at every block.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// The bytes that are gathered before they are written. PostgreSQL reads 4 KiB at a time, and each write
+/// that it has to wait for costs a switch between the two processes.
+pub const BLOCK_BYTES: usize = 256 << 10;
+
+/// The reader of standard output has gone away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderGone;
+
+impl fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reader of standard output has gone away")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
+/// Standard output.
+///
+/// What is appended to [`Stdout::buffer`] is written in blocks by [`Stdout::write_if_full`], and the rest
+/// by `flush`. Nothing is written when it is dropped: an end without `flush` is an end in error.
+#[derive(Debug)]
+pub struct Stdout {
+    buffer: Vec<u8>,
+    kind: FileType,
+}
+
+impl Stdout {
+    /// Standard output, its pipe enlarged where it is one.
+    ///
+    /// A run that waits for data notices a reader that goes away too: without that, a silent program
+    /// would keep the backend that runs it waiting for ever, beyond the reach of `statement_timeout`.
+    pub fn new() -> Stdout {
+        let kind = rustix::fs::fstat(stdout())
+            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
+        if kind == FileType::Fifo {
+            // Only speed is lost where the system refuses.
+            let _ = fcntl_setpipe_size(stdout(), PIPE_BYTES);
+        }
+        if matches!(kind, FileType::Fifo | FileType::Socket) {
+            std::thread::spawn(exit_when_reader_goes);
+        }
+        Stdout { buffer: Vec::with_capacity(BLOCK_BYTES + (BLOCK_BYTES >> 2)), kind }
+    }
+
+    /// Where output is appended.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Writes the buffer once it holds a block.
+    ///
+    /// # Errors
+    /// The write failed.
+    #[inline]
+    pub fn write_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BLOCK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Waits until the reader has taken all that was written, so that what it covers may be committed.
+    ///
+    /// Written is not read: a pipe holds up to a megabyte. Other kinds of output have no reader to ask.
+    ///
+    /// # Errors
+    /// The reader went away, or `patience` ran out with bytes still in the pipe.
+    pub fn wait_until_taken(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if self.kind != FileType::Fifo {
+            return Ok(());
+        }
+        let mut pause = Duration::from_micros(50);
+        loop {
+            let waiting = ioctl_fionread(stdout())?;
+            if reader_is_gone(0)? {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone));
+            }
+            if waiting == 0 {
+                return Ok(());
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Default for Stdout {
+    fn default() -> Stdout {
+        Stdout::new()
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        self.write_if_full()?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut rest = &self.buffer[..];
+        while !rest.is_empty() {
+            match rustix::io::write(stdout(), rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = &rest[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_until_writable()?,
+                Err(error) => {
+                    self.buffer.clear();
+                    return Err(error.into());
+                }
+            }
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Somebody else may have made the pipe non-blocking: it is shared with every process that has it.
+fn wait_until_writable() -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn reader_is_gone(timeout_ms: i64) -> io::Result<bool> {
+    let timeout =
+        rustix::event::Timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
+    let mut polled = [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())];
+    poll(&mut polled, Some(&timeout))?;
+    Ok(polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+fn exit_when_reader_goes() {
+    let mut polled = [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())];
+    loop {
+        match poll(&mut polled, None) {
+            Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
+                std::process::exit(EXIT_READER_GONE)
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `kcopy broker`: an in-memory cluster, alone or around a command.
+
+use std::{
+    io::{IsTerminal, Write},
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+};
+
+use kcopy_mini_broker::{MiniCluster, PropertyEffect, property_effect};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::failure::Failure;
+use crate::plan::BrokerPlan;
+
+/// Runs the cluster until a signal comes, or the command beside it ends.
+///
+/// # Errors
+/// Settings that cannot be, an address that is taken, or the command's own exit code.
+pub(super) fn run(plan: &BrokerPlan) -> Result<(), Failure> {
+    if plan.control.is_some() {
+        return Err(Failure::Told(
+            "--control is not there yet: faults are injected through the library".into(),
+        ));
+    }
+    announce_properties(plan)?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Told(format!("starting the broker: {error}")))?;
+    runtime.block_on(serve(plan))
+}
+
+fn announce_properties(plan: &BrokerPlan) -> Result<(), Failure> {
+    for (name, value) in &plan.configs {
+        match property_effect(name, value) {
+            Ok(PropertyEffect::ShownOnly) if plan.verbosity > 0 => {
+                eprintln!("kcopy broker: {name} is known, but has no effect on an in-memory broker");
+            }
+            Ok(_) => {}
+            Err(error) => return Err(Failure::Told(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+async fn serve(plan: &BrokerPlan) -> Result<(), Failure> {
+    // Before the line that says the broker is ready: from then on a signal may come.
+    let mut signals = Signals::new()?;
+    let (host, port) = &plan.listen;
+    let mut builder = MiniCluster::builder().listen(host, *port).nodes(plan.nodes.into());
+    for (topic, partitions) in &plan.topics {
+        builder = match partitions {
+            Some(partitions) => builder.topic(topic, *partitions),
+            None => builder.default_topic(topic),
+        };
+    }
+    for (name, value) in &plan.configs {
+        builder = builder.config(name, value);
+    }
+    let cluster = builder.start().await.map_err(|error| Failure::Told(error.to_string()))?;
+    let servers = cluster.bootstrap_servers();
+    let ended = if plan.command.is_empty() {
+        announce(&servers)?;
+        signals.next().await;
+        Ok(())
+    } else {
+        run_command(plan, &servers, &mut signals).await
+    };
+    cluster.stop().await;
+    ended
+}
+
+fn announce(servers: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{servers}").and_then(|()| stdout.flush()).map_err(Failure::writing)
+}
+
+async fn run_command(plan: &BrokerPlan, servers: &str, signals: &mut Signals) -> Result<(), Failure> {
+    let (program, arguments) = plan.command.split_first().expect("a command to run");
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
+    for name in ["KCOPY_BROKERS", "BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"] {
+        command.env(name, servers);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| Failure::Told(format!("starting {}: {error}", program.to_string_lossy())))?;
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => {
+                break status.map_err(|error| Failure::Told(format!("waiting for the command: {error}")))?;
+            }
+            passed_on = signals.next() => {
+                // A terminal's Ctrl-C reaches the command by itself.
+                if let Some(id) = id && !(passed_on == Signal::INT && std::io::stdin().is_terminal()) {
+                    // It may have ended in this very moment.
+                    let _ = kill_process(id, passed_on);
+                }
+            }
+        }
+    };
+    match exit_code(status) {
+        0 => Ok(()),
+        code => Err(Failure::Child(code)),
+    }
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1)
+}
+
+/// The signals that end the broker, or that its command gets.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Told(format!("listening for signals: {error}")));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Kafka to standard output.
+
+use std::{
+    collections::HashMap,
+    io::{IsTerminal, Write},
+    time::Duration,
+};
+
+use kcopy_client::{
+    Client, CommittedOffset, Consumer, ConsumerConfig, Event, FetchedBatch, IsolationLevel, OffsetReset,
+    PartitionRange, TryNext, wire::Str,
+};
+use tokio::time::Instant;
+
+use super::{
+    failure::Failure,
+    positions::{self, Positions},
+    progress::Progress,
+    session::{Network, Session},
+};
+use crate::{
+    format::write::{RecordContext, RecordWriter},
+    plan::{CommitPolicy, Consume, End, Grammar},
+    process::Stdout,
+    properties::{self, ClientProperties},
+};
+
+/// How often a run without end commits, unless `auto.commit.interval.ms` says otherwise.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Reads what the plan says and writes it to standard output.
+///
+/// # Errors
+/// Anything that was asked for and not delivered; nothing is committed then.
+pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
+    let mut writer = plan.output.writer().map_err(|error| Failure::Told(error.to_string()))?;
+    let session = Session::new(&plan.common)?;
+    let config = consumer_config(plan);
+    let positions = session.block_on(positions::find(plan, &session.client, &config))?;
+    tell_what_is_held_back(plan, &positions.ranges);
+    let consumer = {
+        let _entered = session.runtime.enter();
+        session.client.consume(positions.ranges.clone(), config)?
+    };
+    let client = session.client.clone();
+    let mut run = Run {
+        plan,
+        client,
+        consumer,
+        network: session.into_background()?,
+        stdout: Stdout::new(),
+        progress: Progress::new(&plan.common, &positions.ranges),
+        partitions: Partitions::new(positions),
+        records_left: plan.limits.max_messages.unwrap_or(u64::MAX),
+        bytes_left: plan.limits.max_bytes,
+        deadline: plan.limits.max_time.map(|time| Instant::now() + time),
+    };
+    writer.begin(run.stdout.buffer());
+    let ended = run.copy(&mut writer);
+    // What was read before an error is good data; the exit code says that it is not all.
+    let finished = match &ended {
+        Ok(()) => {
+            writer.finish(run.stdout.buffer());
+            run.stdout.flush().map_err(Failure::writing)
+        }
+        Err(Failure::ReaderGone) => Ok(()),
+        Err(_) => run.stdout.flush().map_err(Failure::writing),
+    };
+    run.progress.finish();
+    ended.and(finished)?;
+    run.commit()
+}
+
+fn consumer_config(plan: &Consume) -> ConsumerConfig {
+    let properties: &ClientProperties = &plan.common.properties;
+    let mut config = ConsumerConfig::default();
+    config.isolation_level = match plan.isolation {
+        properties::IsolationLevel::ReadCommitted => IsolationLevel::ReadCommitted,
+        properties::IsolationLevel::ReadUncommitted => IsolationLevel::ReadUncommitted,
+    };
+    config.offset_reset = match properties.auto_offset_reset {
+        Some(properties::OffsetReset::Beginning) => OffsetReset::Earliest,
+        Some(properties::OffsetReset::End) => OffsetReset::Latest,
+        Some(properties::OffsetReset::Error) | None => OffsetReset::Error,
+    };
+    config.fetch_max_bytes = properties.fetch_max_bytes.unwrap_or(config.fetch_max_bytes);
+    config.partition_max_bytes = properties.max_partition_fetch_bytes.unwrap_or(config.partition_max_bytes);
+    config.min_bytes = properties.fetch_min_bytes.unwrap_or(config.min_bytes);
+    config.max_wait = properties.fetch_wait_max.unwrap_or(config.max_wait);
+    config.prefetch_bytes = properties.queued_max_bytes.unwrap_or(config.prefetch_bytes);
+    config.check_crcs = properties.check_crcs.unwrap_or(config.check_crcs);
+    config
+}
+
+/// A transaction that nobody ends makes a topic look shorter than it is.
+fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
+    if plan.common.quiet() || plan.isolation == properties::IsolationLevel::ReadUncommitted {
+        return;
+    }
+    for range in ranges.iter().filter(|range| range.last_stable_offset < range.high_watermark) {
+        eprintln!(
+            "% {} [{}]: an open transaction holds back what follows offset {}: the log goes on to {}",
+            range.topic, range.partition, range.last_stable_offset, range.high_watermark
+        );
+    }
+}
+
+/// Where each partition is.
+struct Partitions {
+    index: HashMap<(Str, i32), usize>,
+    /// The next offset of each: what may be committed once all before it is written.
+    next: Vec<CommittedOffset>,
+    committed: HashMap<(Str, i32), i64>,
+    open: usize,
+}
+
+impl Partitions {
+    fn new(positions: Positions) -> Partitions {
+        let ranges = &positions.ranges;
+        let key = |range: &PartitionRange| (range.topic.clone(), range.partition);
+        Partitions {
+            index: ranges.iter().enumerate().map(|(at, range)| (key(range), at)).collect(),
+            next: ranges
+                .iter()
+                .map(|range| CommittedOffset::new(range.topic.clone(), range.partition, range.start))
+                .collect(),
+            committed: positions.committed,
+            open: ranges.len(),
+        }
+    }
+
+    fn advance(&mut self, topic: &Str, partition: i32, offset: i64) {
+        if let Some(at) = self.index.get(&(topic.clone(), partition)) {
+            let next = &mut self.next[*at].offset;
+            *next = offset.max(*next);
+        }
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Consume,
+    client: Client,
+    consumer: Consumer,
+    network: Network,
+    stdout: Stdout,
+    progress: Progress,
+    partitions: Partitions,
+    records_left: u64,
+    bytes_left: Option<u64>,
+    deadline: Option<Instant>,
+}
+
+/// Whether a run goes on.
+#[derive(PartialEq)]
+enum Flow {
+    GoOn,
+    LimitReached,
+}
+
+impl Run<'_> {
+    fn copy(&mut self, writer: &mut RecordWriter) -> Result<(), Failure> {
+        let follows = self.plan.end == End::Follow;
+        // Somebody is looking: what has come is shown before more is waited for.
+        let is_prompt = follows || std::io::stdout().is_terminal();
+        let interval = self.plan.common.properties.auto_commit_interval.unwrap_or(COMMIT_INTERVAL);
+        let mut next_commit = (follows && self.commits()).then(|| Instant::now() + interval);
+        if self.records_left == 0 {
+            return Ok(());
+        }
+        loop {
+            let event = match self.consumer.try_next()? {
+                TryNext::Event(event) => event,
+                TryNext::Ended => return Ok(()),
+                TryNext::Waiting => {
+                    if is_prompt {
+                        self.stdout.flush().map_err(Failure::writing)?;
+                    }
+                    match self.wait(next_commit)? {
+                        Waited::Event(event) => event,
+                        Waited::Ended => return Ok(()),
+                        Waited::Woken => {
+                            if self.is_over() {
+                                return Ok(());
+                            }
+                            self.commit()?;
+                            next_commit = Some(Instant::now() + interval);
+                            continue;
+                        }
+                    }
+                }
+            };
+            match event {
+                Event::Batch(batch) => {
+                    if self.write_batch(writer, &batch)? == Flow::LimitReached || self.is_over() {
+                        return Ok(());
+                    }
+                }
+                Event::EndOfPartition { topic, partition, offset } => {
+                    self.partitions.advance(&topic, partition, offset);
+                    self.tell_end(&topic, partition, offset);
+                }
+                _ => {}
+            }
+            if next_commit.is_some_and(|at| at <= Instant::now()) {
+                self.commit()?;
+                next_commit = Some(Instant::now() + interval);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn wait(&mut self, next_commit: Option<Instant>) -> Result<Waited, Failure> {
+        let wake = self.deadline.into_iter().chain(next_commit).min();
+        let event = match wake {
+            None => self.consumer.next_blocking()?,
+            Some(wake) => {
+                let next = tokio::time::timeout_at(wake, self.consumer.next());
+                match self.network.handle().block_on(async { next.await }) {
+                    Ok(event) => event?,
+                    Err(_) => return Ok(Waited::Woken),
+                }
+            }
+        };
+        Ok(event.map_or(Waited::Ended, Waited::Event))
+    }
+
+    fn write_batch(&mut self, writer: &mut RecordWriter, batch: &FetchedBatch) -> Result<Flow, Failure> {
+        let topic = batch.topic();
+        let context = RecordContext {
+            topic,
+            partition: batch.partition(),
+            broker: batch.broker_id(),
+            timestamp_type: batch.timestamp_type(),
+        };
+        let before = self.records_left;
+        for record in batch.records() {
+            let record = record?;
+            writer
+                .write(&context, &record, self.stdout.buffer())
+                .map_err(|error| Failure::Told(error.to_string()))?;
+            if self.plan.unbuffered {
+                self.stdout.flush().map_err(Failure::writing)?;
+            } else {
+                self.stdout.write_if_full().map_err(Failure::writing)?;
+            }
+            self.records_left -= 1;
+            let size = || (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+            let is_full = match &mut self.bytes_left {
+                Some(left) => {
+                    *left = left.saturating_sub(size());
+                    *left == 0
+                }
+                None => false,
+            };
+            if self.records_left == 0 || is_full {
+                self.partitions.advance(topic, context.partition, record.offset + 1);
+                self.progress.add(before - self.records_left);
+                return Ok(Flow::LimitReached);
+            }
+        }
+        self.partitions.advance(topic, context.partition, batch.next_offset());
+        self.progress.add(before - self.records_left);
+        Ok(Flow::GoOn)
+    }
+
+    /// kcat's words, which scripts look for.
+    fn tell_end(&mut self, topic: &str, partition: i32, offset: i64) {
+        self.partitions.open = self.partitions.open.saturating_sub(1);
+        if self.plan.common.quiet() || self.plan.common.grammar != Grammar::Kcat {
+            return;
+        }
+        let exits = self.plan.end == End::Pinned && self.partitions.open == 0;
+        let exiting = if exits { ": exiting" } else { "" };
+        eprintln!("% Reached end of topic {topic} [{partition}] at offset {offset}{exiting}");
+    }
+
+    fn commits(&self) -> bool {
+        self.plan.group.as_ref().is_some_and(|group| group.commit != CommitPolicy::Never)
+    }
+
+    /// Commits where each partition is, once all before it is written and taken by the reader.
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.stdout.wait_until_taken().map_err(Failure::writing)?;
+        let Some(group) = self.plan.group.as_ref().filter(|_| self.commits()) else { return Ok(()) };
+        let Partitions { next, committed, .. } = &self.partitions;
+        let is_new = |offset: &&CommittedOffset| {
+            group.commit == CommitPolicy::Always
+                || !committed.contains_key(&(offset.topic.clone(), offset.partition))
+        };
+        // An empty run commits its position again, so that it does not expire.
+        let offsets: Vec<CommittedOffset> = next.iter().filter(is_new).cloned().collect();
+        let committing = self.client.commit_offsets(&group.id, &offsets);
+        self.network.handle().block_on(committing)?;
+        Ok(())
+    }
+}
+
+enum Waited {
+    Event(Event),
+    Ended,
+    Woken,
+}

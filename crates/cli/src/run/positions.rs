@@ -1,0 +1,197 @@
+//! Where each partition starts and ends: asked once, before anything is read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use kcopy_client::{
+    Assignment, Client, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange, StartOffset, Topic,
+    wire::{ErrorCode, Str},
+};
+
+use super::failure::Failure;
+use crate::{
+    plan::{Consume, End, Start, Stop, TopicSelection},
+    properties::OffsetReset,
+};
+
+/// Everything that is known before the first fetch.
+#[derive(Debug)]
+pub(super) struct Positions {
+    /// The partitions, in the order of the topics.
+    pub ranges: Vec<PartitionRange>,
+    /// What the group had committed.
+    pub committed: HashMap<(Str, i32), i64>,
+}
+
+/// Finds the partitions of the plan, and where each starts and ends.
+///
+/// # Errors
+/// An unknown topic or partition, a group with members, a start outside of the log.
+pub(super) async fn find(
+    plan: &Consume,
+    client: &Client,
+    config: &ConsumerConfig,
+) -> Result<Positions, Failure> {
+    if let Some(group) = &plan.group {
+        client.ensure_no_members(&group.id).await?;
+    }
+    let topics = topics(plan, client).await?;
+    let partitions = partitions(plan, &topics)?;
+    let committed = match &plan.group {
+        None => HashMap::new(),
+        Some(group) => client
+            .committed_offsets(&group.id, &partitions)
+            .await?
+            .into_iter()
+            .map(|committed| ((committed.topic, committed.partition), committed.offset))
+            .collect(),
+    };
+    let mut assignments = Vec::with_capacity(partitions.len());
+    for (topic, partition) in &partitions {
+        let start = start(plan, topic, *partition, &committed)?;
+        let end = match plan.stop {
+            Some(Stop::Timestamp(at)) => EndOffset::Timestamp(at),
+            _ => EndOffset::Latest,
+        };
+        assignments.push(Assignment::new(topic, *partition, start).until(end));
+    }
+    let mut ranges = client.resolve(&assignments, config).await.map_err(|error| explain(plan, error))?;
+    for range in &mut ranges {
+        let committed = committed.get(&(range.topic.clone(), range.partition)).copied();
+        range.end = end(plan, range, committed);
+    }
+    Ok(Positions { ranges, committed })
+}
+
+async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Failure> {
+    match &plan.topics {
+        TopicSelection::Names(names) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Ok(existing(client, &names).await?)
+        }
+        TopicSelection::Regex(patterns) => {
+            let set =
+                regex::RegexSet::new(patterns).map_err(|error| Failure::Told(format!("--regex: {error}")))?;
+            let listing = client.admin().list_topics(None).await?;
+            let matching =
+                listing.topics.into_iter().filter(|topic| !topic.is_internal && set.is_match(&topic.name));
+            let topics: Vec<Arc<Topic>> = matching.map(Arc::new).collect();
+            if topics.is_empty() {
+                return Err(Failure::Told(format!("no topic matches {}", patterns.join(" or "))));
+            }
+            Ok(topics)
+        }
+    }
+}
+
+/// Topics that are there. One that is only being created is waited for.
+async fn existing(client: &Client, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
+    let mut retry = client.retry("looking topics up");
+    loop {
+        let metadata = retry.limit(client.topics(names)).await?;
+        let mut found = Vec::with_capacity(names.len());
+        let mut missing = None;
+        for name in names {
+            let error = match metadata.topic(name) {
+                Some(topic) => match topic.error {
+                    None => {
+                        found.push(Arc::clone(topic));
+                        continue;
+                    }
+                    Some(code) => Error::broker(code),
+                },
+                None => Error::new(ErrorKind::Protocol, "the broker's answer leaves the topic out"),
+            };
+            missing = Some(error.with_topic(name));
+        }
+        match missing {
+            None => return Ok(found),
+            Some(error) => {
+                // Nobody will create it, unless this very question does.
+                let is_final = error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                    && !client.config().allow_auto_create_topics;
+                if is_final || !error.is_retriable() {
+                    return Err(error);
+                }
+                retry.after(error, names).await?;
+            }
+        }
+    }
+}
+
+fn partitions(plan: &Consume, topics: &[Arc<Topic>]) -> Result<Vec<(Str, i32)>, Failure> {
+    let mut wanted = Vec::new();
+    for topic in topics {
+        let Some(list) = &plan.partitions else {
+            wanted.extend(topic.partitions.iter().map(|partition| (topic.name.clone(), partition.index)));
+            continue;
+        };
+        for partition in list {
+            if topic.partition(*partition).is_none() {
+                let count = topic.partitions.len();
+                return Err(Failure::Told(format!(
+                    "topic {} has no partition {partition}: it has {count}, 0 to {}",
+                    topic.name,
+                    count.saturating_sub(1)
+                )));
+            }
+            wanted.push((topic.name.clone(), *partition));
+        }
+    }
+    Ok(wanted)
+}
+
+fn start(
+    plan: &Consume,
+    topic: &Str,
+    partition: i32,
+    committed: &HashMap<(Str, i32), i64>,
+) -> Result<StartOffset, Failure> {
+    Ok(match plan.start {
+        Start::Beginning => StartOffset::Earliest,
+        Start::End => StartOffset::Latest,
+        Start::Offset(offset) => StartOffset::Offset(offset),
+        Start::BeforeEnd(count) => StartOffset::BeforeEnd(count),
+        Start::Timestamp(at) => StartOffset::Timestamp(at),
+        Start::Committed { otherwise } => match (committed.get(&(topic.clone(), partition)), otherwise) {
+            (Some(offset), _) => StartOffset::Offset(*offset),
+            (None, OffsetReset::Beginning) => StartOffset::Earliest,
+            (None, OffsetReset::End) => StartOffset::Latest,
+            (None, OffsetReset::Error) => {
+                let group = plan.group.as_ref().map_or("", |group| group.id.as_str());
+                return Err(Failure::Told(format!(
+                    "group {group} has no committed offset for {topic} [{partition}], and auto.offset.reset is error"
+                )));
+            }
+        },
+    })
+}
+
+/// Where reading stops: never beyond the end of this moment in a bounded run.
+fn end(plan: &Consume, range: &PartitionRange, committed: Option<i64>) -> Option<i64> {
+    let log_end = range.last_stable_offset;
+    let stop = match plan.stop {
+        None => None,
+        Some(Stop::Offset(offset)) => Some(offset),
+        Some(Stop::BeforeEnd(count)) => Some(log_end.saturating_sub(count).max(range.log_start_offset)),
+        Some(Stop::Timestamp(_)) => range.end,
+        Some(Stop::Committed) => Some(committed.unwrap_or(range.log_start_offset)),
+    };
+    match plan.end {
+        End::Pinned => Some(stop.map_or(log_end, |stop| stop.min(log_end))),
+        End::Follow => stop,
+    }
+}
+
+/// A start outside of the log says what to do about it.
+fn explain(plan: &Consume, error: Error) -> Failure {
+    let is_out_of_range = error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE);
+    let hint = match plan.start {
+        _ if !is_out_of_range => "",
+        Start::Committed { .. } => {
+            "; what the group has committed is gone: start at beginning or end, or set auto.offset.reset, \
+             to go on without what is missing"
+        }
+        _ => "; start at beginning or end, or set auto.offset.reset, to go on without what is missing",
+    };
+    Failure::Told(format!("{error}{hint}"))
+}

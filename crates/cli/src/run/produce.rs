@@ -1,0 +1,339 @@
+//! Standard input or files to Kafka.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kcopy_client::producer::{
+    Acks, AppendError, Appender, Producer, ProducerConfig, Receipt, Record, Topic,
+};
+use kcopy_wire::{
+    partitioner::Partitioner,
+    records::{Compression, Headers, HeadersBuf},
+};
+use tokio::runtime::Handle;
+
+use super::{
+    failure::Failure,
+    progress::Progress,
+    session::{Network, Session},
+};
+use crate::{
+    format::read::{InputRecord, RecordReader},
+    plan::{Grammar, Input, Produce},
+    process::{Stdin, Stdout},
+    properties::{self, ClientProperties},
+};
+
+/// So many `-v` show each delivery.
+const DELIVERY_REPORTS: u8 = 3;
+
+/// Reads what the plan says and produces it.
+///
+/// # Errors
+/// Anything that was read and not delivered, and input that could not be read to its end. What comes
+/// before a faulty row is delivered all the same.
+pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
+    let session = Session::new(&plan.common)?;
+    let config = producer_config(plan)?;
+    let producer = {
+        let _entered = session.runtime.enter();
+        Producer::new(&session.client, config)
+    };
+    let topic = session.block_on(producer.topic(&plan.topic))?;
+    let network = session.into_background()?;
+    let mut run = Run {
+        plan,
+        producer: &producer,
+        handle: network.handle().clone(),
+        topics: Topics { default: topic, others: HashMap::new() },
+        fixed_headers: fixed_headers(plan),
+        headers: HeadersBuf::new(),
+        tee: plan.tee.then(Stdout::new),
+        receipts: (plan.common.verbosity >= DELIVERY_REPORTS).then(Vec::new),
+        records_left: plan.max_messages.unwrap_or(u64::MAX),
+        progress: Progress::start(&plan.common, None),
+    };
+    let read = run.read_input();
+    run.progress.finish();
+    let told = match &mut run.tee {
+        Some(tee) => tee.flush().map_err(Failure::writing),
+        None => Ok(()),
+    };
+    let receipts = run.receipts.take();
+    let delivered = deliver(plan, producer, &network);
+    report(receipts.unwrap_or_default());
+    read.and(told).and(delivered)
+}
+
+fn deliver(plan: &Produce, producer: Producer, _network: &Network) -> Result<(), Failure> {
+    let flushed = producer.flush_blocking();
+    let failures = producer.take_failures();
+    for failure in &failures {
+        match plan.common.grammar {
+            Grammar::Kcat => eprintln!("% Delivery failed for message: {failure}"),
+            _ => eprintln!("kcopy: error: not delivered: {failure}"),
+        }
+    }
+    let closed = producer.close_blocking();
+    if !failures.is_empty() {
+        return Err(Failure::AlreadyTold);
+    }
+    flushed.and(closed).map_err(Failure::from)
+}
+
+fn report(receipts: Vec<Receipt>) {
+    for receipt in receipts {
+        if let Some(Ok(placed)) = receipt.peek() {
+            match placed.offset {
+                Some(offset) => eprintln!("% Message delivered to partition {} (offset {offset})", placed.partition),
+                None => eprintln!("% Message delivered to partition {}", placed.partition),
+            }
+        }
+    }
+}
+
+fn fixed_headers(plan: &Produce) -> HeadersBuf {
+    let mut headers = HeadersBuf::new();
+    for (name, value) in &plan.headers {
+        headers.push(name, value.as_deref());
+    }
+    headers
+}
+
+struct Topics {
+    default: Topic,
+    others: HashMap<String, Topic>,
+}
+
+struct Run<'a> {
+    plan: &'a Produce,
+    producer: &'a Producer,
+    handle: Handle,
+    topics: Topics,
+    fixed_headers: HeadersBuf,
+    headers: HeadersBuf,
+    tee: Option<Stdout>,
+    receipts: Option<Vec<Receipt>>,
+    records_left: u64,
+    progress: Progress,
+}
+
+impl Run<'_> {
+    fn read_input(&mut self) -> Result<(), Failure> {
+        match &self.plan.input {
+            Input::Stdin => self.read_records(&mut Stdin::new(), "standard input"),
+            Input::File(path) => {
+                let mut file = File::open(path).map_err(|error| in_file(path, &error))?;
+                self.read_records(&mut file, &path.display().to_string())
+            }
+            Input::WholeFiles(paths) => self.read_whole_files(paths),
+        }
+    }
+
+    fn read_records(&mut self, input: &mut dyn Read, name: &str) -> Result<(), Failure> {
+        let reader = self.plan.format.reader();
+        let mut reader: RecordReader = reader.map_err(|error| Failure::Told(error.to_string()))?;
+        while !reader.is_finished() && self.records_left > 0 {
+            let length = input.read(reader.space()).map_err(|error| Failure::Told(format!("{name}: {error}")))?;
+            reader.filled(length);
+            self.append_all(&mut reader)?;
+        }
+        // A server whose pipe breaks while it writes fails the whole COPY.
+        if reader.is_finished() && self.plan.common.grammar == Grammar::Kcopy {
+            drain(input, &mut reader).map_err(|error| Failure::Told(format!("{name}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Appends what one block of input holds, under one lock.
+    fn append_all(&mut self, reader: &mut RecordReader) -> Result<(), Failure> {
+        let before = self.records_left;
+        let mut appender = self.producer.appender();
+        while let Some(record) = reader.read_record().map_err(|error| Failure::Told(error.to_string()))? {
+            let topic = match record.topic {
+                None => self.topics.default,
+                Some(name) => match self.topics.others.get(name) {
+                    Some(topic) => *topic,
+                    None => {
+                        drop(appender);
+                        let topic = self.handle.block_on(self.producer.topic(name))?;
+                        self.topics.others.insert(name.to_owned(), topic);
+                        appender = self.producer.appender();
+                        topic
+                    }
+                },
+            };
+            let headers = join_headers(&self.fixed_headers, &mut self.headers, &record);
+            let out = Record {
+                partition: record.partition.or(self.plan.partition),
+                timestamp: record.timestamp,
+                key: record.key,
+                value: record.value,
+                headers,
+            };
+            append(&mut appender, topic, &out, &mut self.receipts).map_err(|error| self.explain(&error))?;
+            if let Some(tee) = &mut self.tee {
+                tee.write_all(record.raw).map_err(Failure::writing)?;
+            }
+            self.records_left -= 1;
+            if self.records_left == 0 {
+                break;
+            }
+        }
+        self.progress.add(before - self.records_left);
+        Ok(())
+    }
+
+    fn read_whole_files(&mut self, paths: &[PathBuf]) -> Result<(), Failure> {
+        for path in paths {
+            if self.records_left == 0 {
+                return Ok(());
+            }
+            let value = std::fs::read(path).map_err(|error| in_file(path, &error))?;
+            let record = Record {
+                partition: self.plan.partition,
+                key: self.plan.format.fixed_key(),
+                value: if value.is_empty() && self.plan.format.empty_is_null() { None } else { Some(&value) },
+                headers: self.fixed_headers.as_headers(),
+                ..Record::default()
+            };
+            let mut appender = self.producer.appender();
+            append(&mut appender, self.topics.default, &record, &mut self.receipts).map_err(|error| {
+                Failure::Told(format!("{}: {}", path.display(), self.explain(&error)))
+            })?;
+            if let Some(tee) = &mut self.tee {
+                tee.write_all(&value).map_err(Failure::writing)?;
+            }
+            self.records_left -= 1;
+        }
+        Ok(())
+    }
+
+    fn explain(&self, error: &AppendError) -> Failure {
+        match error {
+            // What it failed of is in the deliveries.
+            AppendError::Closed(_) => Failure::AlreadyTold,
+            error => Failure::Told(format!("topic {}: {error}", self.plan.topic)),
+        }
+    }
+}
+
+#[inline]
+fn append(
+    appender: &mut Appender<'_>,
+    topic: Topic,
+    record: &Record<'_>,
+    receipts: &mut Option<Vec<Receipt>>,
+) -> Result<(), AppendError> {
+    match receipts {
+        None => appender.append_blocking(topic, record).map(|_| ()),
+        Some(receipts) => {
+            receipts.push(appender.append_tracked_blocking(topic, record)?);
+            Ok(())
+        }
+    }
+}
+
+/// Those of `-H` come before the record's own.
+#[inline]
+fn join_headers<'a>(
+    fixed: &'a HeadersBuf,
+    scratch: &'a mut HeadersBuf,
+    record: &InputRecord<'a>,
+) -> Headers<'a> {
+    if fixed.is_empty() {
+        return record.headers;
+    }
+    if record.headers.is_empty() {
+        return fixed.as_headers();
+    }
+    scratch.clear();
+    for (name, value) in fixed.as_headers().iter().chain(record.headers.iter()) {
+        scratch.push(name, value);
+    }
+    scratch.as_headers()
+}
+
+/// What follows an end marker within the input is read and checked, not used.
+fn drain(input: &mut dyn Read, reader: &mut RecordReader) -> Result<(), String> {
+    loop {
+        let length = input.read(reader.space()).map_err(|error| error.to_string())?;
+        if length == 0 {
+            return Ok(());
+        }
+        reader.filled(length);
+        reader.read_record().map_err(|error| error.to_string())?;
+    }
+}
+
+fn in_file(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Told(format!("{}: {error}", path.display()))
+}
+
+fn producer_config(plan: &Produce) -> Result<ProducerConfig, Failure> {
+    let properties: &ClientProperties = &plan.common.properties;
+    let mut builder = ProducerConfig::builder();
+    macro_rules! set {
+        ($($setter:ident: $value:expr;)*) => {
+            $(if let Some(value) = $value { builder = builder.$setter(value); })*
+        };
+    }
+    let delivery_timeout = match properties.message_timeout {
+        // For ever: longer than anything lives.
+        Some(None) => Some(Duration::from_secs(u64::from(u32::MAX))),
+        Some(timeout) => timeout,
+        None => None,
+    };
+    set! {
+        acks: properties.acks.map(|acks| match acks {
+            properties::Acks::None => Acks::None,
+            properties::Acks::Leader => Acks::Leader,
+            properties::Acks::All => Acks::All,
+        });
+        idempotence: properties.enable_idempotence;
+        compression: properties.compression_type.map(compression);
+        linger: properties.linger;
+        batch_size: properties.batch_size;
+        batch_records: properties.batch_num_messages.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        max_message_bytes: properties.message_max_bytes;
+        max_request_bytes: properties.message_max_bytes;
+        max_in_flight: properties.max_in_flight;
+        retries: properties.retries;
+        request_timeout: properties.request_timeout.or(properties.socket_timeout);
+        delivery_timeout: delivery_timeout;
+        topic_timeout: properties.topic_metadata_propagation_max.or(plan.common.timeout);
+        retry_backoff: properties.retry_backoff;
+        retry_backoff_max: properties.retry_backoff_max;
+        partitioner: properties.partitioner.map(partitioner);
+        buffer_bytes: properties.queue_buffering_max_bytes;
+    }
+    builder = builder.compression_level(properties.compression_level);
+    Ok(builder.build()?)
+}
+
+fn compression(codec: properties::CompressionType) -> Compression {
+    match codec {
+        properties::CompressionType::None => Compression::None,
+        properties::CompressionType::Gzip => Compression::Gzip,
+        properties::CompressionType::Snappy => Compression::Snappy,
+        properties::CompressionType::Lz4 => Compression::Lz4,
+        properties::CompressionType::Zstd => Compression::Zstd,
+    }
+}
+
+fn partitioner(name: properties::Partitioner) -> Partitioner {
+    match name {
+        properties::Partitioner::Random => Partitioner::Random,
+        properties::Partitioner::Consistent => Partitioner::Consistent,
+        properties::Partitioner::ConsistentRandom => Partitioner::ConsistentRandom,
+        properties::Partitioner::Murmur2 => Partitioner::Murmur2,
+        properties::Partitioner::Murmur2Random => Partitioner::Murmur2Random,
+        properties::Partitioner::Fnv1a => Partitioner::Fnv1a,
+        properties::Partitioner::Fnv1aRandom => Partitioner::Fnv1aRandom,
+    }
+}

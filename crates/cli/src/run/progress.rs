@@ -1,0 +1,58 @@
+//! What people see of a long run.
+
+use std::{io::IsTerminal, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kcopy_client::PartitionRange;
+
+use crate::plan::{Common, Grammar};
+
+/// Progress on standard error: only for people, and only where data goes elsewhere.
+#[derive(Debug)]
+pub(super) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// For reading: how much there is is known, unless the run has no end.
+    pub(super) fn new(common: &Common, ranges: &[PartitionRange]) -> Progress {
+        let left =
+            ranges.iter().map(|range| range.end.map(|end| end.saturating_sub(range.start).max(0) as u64));
+        Progress::start(common, left.sum::<Option<u64>>())
+    }
+
+    /// For anything that counts records.
+    pub(super) fn start(common: &Common, total: Option<u64>) -> Progress {
+        let is_wanted = common.grammar == Grammar::Kcopy
+            && !common.quiet()
+            && std::io::stderr().is_terminal()
+            && !std::io::stdout().is_terminal();
+        if !is_wanted {
+            return Progress(None);
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
+        let template = if total.is_some() {
+            "{elapsed} {bar:30} {human_pos} of {human_len} records, {per_sec}, {eta} left"
+        } else {
+            "{elapsed} {human_pos} records, {per_sec}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Progress(Some(bar))
+    }
+
+    /// So many records more.
+    #[inline]
+    pub(super) fn add(&self, records: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(records);
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Topic administration, for kcopy's own grammar and for kafka-topics.
+
+use kcopy_client::{
+    Client, Error, IsolationLevel, OffsetQuery, OffsetSpec, Topic,
+    admin::{
+        Admin, ConfigAlteration, ConfigChange, ConfigResource, ConfigSource, DeleteRecords, NewPartitions,
+        NewTopic,
+    },
+    wire::{ErrorCode, Str},
+};
+use regex::Regex;
+
+use super::{failure::Failure, print::print, session::Session, view};
+use crate::{
+    kafka_topics::text,
+    plan::{OnExisting, OnMissing, PartitionFilter, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed},
+    properties, tables,
+    view::{ConfigView, OffsetsView, TopicView},
+};
+
+/// Carries out what the plan says of topics.
+///
+/// # Errors
+/// No broker answers, or it refuses.
+pub(super) fn run(plan: &TopicPlan) -> Result<(), Failure> {
+    let session = Session::new(&plan.common)?;
+    let run = Run { plan, client: &session.client, admin: session.client.admin() };
+    session.block_on(run.act())
+}
+
+struct Run<'a> {
+    plan: &'a TopicPlan,
+    client: &'a Client,
+    admin: Admin,
+}
+
+impl Run<'_> {
+    async fn act(&self) -> Result<(), Failure> {
+        match &self.plan.action {
+            TopicAction::List { topics } => self.list(topics).await,
+            TopicAction::Describe { topics, filter, missing } => {
+                self.describe(topics, *filter, *missing).await
+            }
+            TopicAction::Create { spec, existing } => self.create(spec, *existing).await,
+            TopicAction::Alter { topics, partitions, replica_assignment, set, unset, missing } => {
+                let names = self.names(topics, *missing).await?;
+                self.alter_partitions(&names, *partitions, replica_assignment.as_deref()).await?;
+                self.alter_configs(&names, set, unset).await
+            }
+            TopicAction::Delete { topics, missing } => self.delete(topics, *missing).await,
+            TopicAction::Offsets { topic, isolation } => self.offsets(topic, *isolation).await,
+            TopicAction::Trim { topic, partitions, before } => {
+                self.trim(topic, partitions.as_deref(), *before).await
+            }
+        }
+    }
+
+    /// People are told what was done; programs and quiet runs are not.
+    fn say(&self, kafka: &str, own: &str) -> Result<(), Failure> {
+        match self.plan.shape {
+            Shape::Apache => print(kafka),
+            Shape::Table if !self.plan.common.quiet() => {
+                eprintln!("{own}");
+                Ok(())
+            }
+            Shape::Table | Shape::Json => Ok(()),
+        }
+    }
+
+    async fn list(&self, topics: &TopicsNamed) -> Result<(), Failure> {
+        let found = self.find(topics).await?;
+        let mut views: Vec<TopicView> =
+            found.iter().map(|topic| view::topic(topic, view::error_name)).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        print(&match self.plan.shape {
+            Shape::Table => tables::topic_list(&views),
+            Shape::Json => tables::topic_list_json(&views),
+            Shape::Apache => text::list(views.iter().map(|topic| topic.name.as_str())),
+        })
+    }
+
+    async fn describe(
+        &self,
+        topics: &TopicsNamed,
+        filter: PartitionFilter,
+        missing: OnMissing,
+    ) -> Result<(), Failure> {
+        let found = self.find_some(topics, missing).await?;
+        let resources: Vec<ConfigResource> =
+            found.iter().map(|topic| ConfigResource::Topic(topic.name.clone())).collect();
+        let configs = self.admin.describe_configs(&resources).await?;
+        let mut views = Vec::with_capacity(found.len());
+        for (topic, configs) in found.iter().zip(configs) {
+            let mut shown = view::topic(topic, view::error_name);
+            shown.configs = configs?
+                .into_iter()
+                .map(|entry| ConfigView {
+                    name: entry.name.to_string(),
+                    value: entry.value.map(String::from),
+                    is_default: entry.source == ConfigSource::Default,
+                    is_topic_override: entry.source == ConfigSource::Topic,
+                })
+                .collect();
+            views.push(shown);
+        }
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        let live_brokers: Vec<i32> = self.client.metadata().brokers.keys().copied().collect();
+        print(&match self.plan.shape {
+            Shape::Table => tables::topic_describe(&views),
+            Shape::Json => tables::topic_describe_json(&views),
+            Shape::Apache => text::describe(&views, filter, &live_brokers),
+        })
+    }
+
+    async fn create(&self, spec: &TopicSpec, existing: OnExisting) -> Result<(), Failure> {
+        let mut topic = NewTopic::new(spec.name.as_str());
+        if let Some(partitions) = spec.partitions {
+            topic = topic.partitions(partitions);
+        }
+        if let Some(replication_factor) = spec.replication_factor {
+            topic = topic.replication_factor(replication_factor);
+        }
+        if let Some(assignments) = &spec.replica_assignment {
+            topic = topic.assignments(assignments.clone());
+        }
+        for (name, value) in &spec.configs {
+            topic = topic.config(name.as_str(), value.as_str());
+        }
+        if self.plan.shape == Shape::Apache
+            && let Some(warning) = text::collision_warning(&spec.name)
+        {
+            print(warning)?;
+        }
+        let created = self.admin.create_topics(&[topic]).await?;
+        match one(created)? {
+            Ok(_) => {
+                let name = &spec.name;
+                self.say(&text::created(name), &format!("created topic {name}"))
+            }
+            Err(error)
+                if existing == OnExisting::Keep && error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn alter_partitions(
+        &self,
+        names: &[Str],
+        partitions: Option<i32>,
+        assignment: Option<&[Vec<i32>]>,
+    ) -> Result<(), Failure> {
+        let Some(total) = partitions else { return Ok(()) };
+        let metadata = self.client.topics(&names.iter().map(|name| &**name).collect::<Vec<_>>()).await?;
+        let new = |name: &Str| {
+            // The assignment that is given is that of all partitions; brokers want that of the new ones.
+            let present = metadata.topic(name).map_or(0, |topic| topic.partitions.len());
+            let assignments = assignment.map(|all| all.iter().skip(present).cloned().collect());
+            NewPartitions { topic: name.clone(), total, assignments: assignments.unwrap_or_default() }
+        };
+        let wanted: Vec<NewPartitions> = names.iter().map(new).collect();
+        all(self.admin.create_partitions(&wanted).await?)?;
+        for name in names {
+            self.say("", &format!("topic {name} has {total} partitions"))?;
+        }
+        Ok(())
+    }
+
+    async fn alter_configs(
+        &self,
+        names: &[Str],
+        set: &[(String, String)],
+        unset: &[String],
+    ) -> Result<(), Failure> {
+        if set.is_empty() && unset.is_empty() {
+            return Ok(());
+        }
+        let mut changes: Vec<(Str, ConfigChange)> = Vec::new();
+        changes.extend(set.iter().map(|(name, value)| (name.into(), ConfigChange::Set(value.into()))));
+        changes.extend(unset.iter().map(|name| (name.into(), ConfigChange::Unset)));
+        let alteration = |name: &Str| ConfigAlteration {
+            resource: ConfigResource::Topic(name.clone()),
+            changes: changes.clone(),
+        };
+        let alterations: Vec<ConfigAlteration> = names.iter().map(alteration).collect();
+        all(self.admin.alter_configs(&alterations).await?)?;
+        for name in names {
+            self.say("", &format!("changed the configuration of topic {name}"))?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, topics: &TopicsNamed, missing: OnMissing) -> Result<(), Failure> {
+        let names = self.names(topics, missing).await?;
+        for (name, deleted) in names.iter().zip(self.admin.delete_topics(&names).await?) {
+            match deleted {
+                Ok(()) => self.say("", &format!("deleted topic {name}"))?,
+                Err(error)
+                    if missing == OnMissing::Ignore
+                        && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn offsets(&self, name: &str, isolation: properties::IsolationLevel) -> Result<(), Failure> {
+        let isolation = match isolation {
+            properties::IsolationLevel::ReadCommitted => IsolationLevel::ReadCommitted,
+            properties::IsolationLevel::ReadUncommitted => IsolationLevel::ReadUncommitted,
+        };
+        let topic = self.existing(name).await?;
+        let questions = |spec| -> Vec<OffsetQuery> {
+            topic.partitions.iter().map(|partition| OffsetQuery::new(name, partition.index, spec)).collect()
+        };
+        let (earliest, latest) = (questions(OffsetSpec::Earliest), questions(OffsetSpec::Latest));
+        let (earliest, latest) = tokio::try_join!(
+            self.client.list_offsets(&earliest, isolation),
+            self.client.list_offsets(&latest, isolation),
+        )?;
+        let mut failed = false;
+        let mut views = Vec::with_capacity(topic.partitions.len());
+        for ((partition, earliest), latest) in topic.partitions.iter().zip(earliest).zip(latest) {
+            let mut shown = OffsetsView { partition: partition.index, ..OffsetsView::default() };
+            match (earliest, latest) {
+                (Ok(earliest), Ok(latest)) => {
+                    (shown.earliest, shown.latest) = (earliest.offset, latest.offset)
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    failed = true;
+                    shown.error = Some(error.to_string());
+                }
+            }
+            views.push(shown);
+        }
+        print(&match self.plan.shape {
+            Shape::Json => tables::topic_offsets_json(name, &views),
+            Shape::Table | Shape::Apache => tables::topic_offsets(&views),
+        })?;
+        if failed { Err(Failure::AlreadyTold) } else { Ok(()) }
+    }
+
+    async fn trim(&self, name: &str, partitions: Option<&[i32]>, before: Option<i64>) -> Result<(), Failure> {
+        let topic = self.existing(name).await?;
+        let all_partitions: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
+        let wanted: Vec<DeleteRecords> = partitions
+            .unwrap_or(&all_partitions)
+            .iter()
+            .map(|partition| DeleteRecords { topic: name.into(), partition: *partition, before })
+            .collect();
+        for (record, deleted) in wanted.iter().zip(self.admin.delete_records(&wanted).await?) {
+            let first = deleted?.low_watermark;
+            self.say("", &format!("{name} [{}] begins at offset {first}", record.partition))?;
+        }
+        Ok(())
+    }
+
+    async fn existing(&self, name: &str) -> Result<Topic, Failure> {
+        let listing = self.admin.list_topics(Some(&[name])).await?;
+        let topic = listing.topics.into_iter().find(|topic| topic.name == name);
+        match topic {
+            Some(topic) => match topic.error {
+                None => Ok(topic),
+                Some(code) => Err(Error::broker(code).with_topic(name).into()),
+            },
+            None => Err(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION).with_topic(name).into()),
+        }
+    }
+
+    /// The topics that are meant and are there.
+    async fn find(&self, topics: &TopicsNamed) -> Result<Vec<Topic>, Failure> {
+        let names: Option<Vec<&str>> = match topics {
+            TopicsNamed::Names(names) => Some(names.iter().map(String::as_str).collect()),
+            _ => None,
+        };
+        let listing = self.admin.list_topics(names.as_deref()).await?;
+        let pattern = match topics {
+            TopicsNamed::Pattern { regex, .. } => {
+                let whole = format!("^(?:{regex})$");
+                Some(Regex::new(&whole).map_err(|error| Failure::Told(format!("topic pattern: {error}")))?)
+            }
+            _ => None,
+        };
+        let is_meant = |topic: &Topic| match topics {
+            TopicsNamed::All { internal } => *internal || !topic.is_internal,
+            TopicsNamed::Names(_) => topic.error != Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            TopicsNamed::Pattern { internal, .. } => {
+                (*internal || !topic.is_internal)
+                    && pattern.as_ref().is_some_and(|pattern| pattern.is_match(&topic.name))
+            }
+            TopicsNamed::Id(id) => topic.id.is_some_and(|own| own.to_string() == *id),
+        };
+        let mut found = listing.topics;
+        found.retain(is_meant);
+        for topic in &found {
+            if let (TopicsNamed::Names(_), Some(code)) = (topics, topic.error) {
+                return Err(Error::broker(code).with_topic(&topic.name).into());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn find_some(&self, topics: &TopicsNamed, missing: OnMissing) -> Result<Vec<Topic>, Failure> {
+        let found = self.find(topics).await?;
+        if missing == OnMissing::Ignore {
+            return Ok(found);
+        }
+        match topics {
+            TopicsNamed::Names(names) => {
+                let is_there = |name: &&String| found.iter().any(|topic| topic.name == name.as_str());
+                match names.iter().find(|name| !is_there(name)) {
+                    Some(name) => {
+                        Err(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION).with_topic(name).into())
+                    }
+                    None => Ok(found),
+                }
+            }
+            TopicsNamed::Pattern { regex, .. } if found.is_empty() => {
+                Err(Failure::Told(text::missing_topic(regex)))
+            }
+            TopicsNamed::Id(id) if found.is_empty() => Err(Failure::Told(text::missing_topic_id(id))),
+            _ => Ok(found),
+        }
+    }
+
+    async fn names(&self, topics: &TopicsNamed, missing: OnMissing) -> Result<Vec<Str>, Failure> {
+        Ok(self.find_some(topics, missing).await?.into_iter().map(|topic| topic.name).collect())
+    }
+}
+
+/// The only answer to the only question.
+fn one<T>(answers: Vec<Result<T, Error>>) -> Result<Result<T, Error>, Failure> {
+    answers.into_iter().next().ok_or_else(|| Failure::Told("the broker's answer is empty".into()))
+}
+
+fn all(answers: Vec<Result<(), Error>>) -> Result<(), Failure> {
+    for answer in answers {
+        answer?;
+    }
+    Ok(())
+}
