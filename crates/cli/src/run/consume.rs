@@ -7,8 +7,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Client, CommittedOffset, Consumer, ConsumerConfig, Event, FetchedBatch, IsolationLevel, OffsetReset,
-    PartitionRange, TryNext, wire::Str,
+    Client, CommittedOffset, Consumer, ConsumerConfig, Event, FetchedBatch, IsolationLevel, PartitionRange,
+    TryNext, wire::Str,
 };
 use tokio::time::Instant;
 
@@ -77,11 +77,6 @@ fn consumer_config(plan: &Consume) -> ConsumerConfig {
     config.isolation_level = match plan.isolation {
         properties::IsolationLevel::ReadCommitted => IsolationLevel::ReadCommitted,
         properties::IsolationLevel::ReadUncommitted => IsolationLevel::ReadUncommitted,
-    };
-    config.offset_reset = match properties.auto_offset_reset {
-        Some(properties::OffsetReset::Beginning) => OffsetReset::Earliest,
-        Some(properties::OffsetReset::End) => OffsetReset::Latest,
-        Some(properties::OffsetReset::Error) | None => OffsetReset::Error,
     };
     config.fetch_max_bytes = properties.fetch_max_bytes.unwrap_or(config.fetch_max_bytes);
     config.partition_max_bytes = properties.max_partition_fetch_bytes.unwrap_or(config.partition_max_bytes);

@@ -188,10 +188,9 @@ fn explain(plan: &Consume, error: Error) -> Failure {
     let hint = match plan.start {
         _ if !is_out_of_range => "",
         Start::Committed { .. } => {
-            "; what the group has committed is gone: start at beginning or end, or set auto.offset.reset, \
-             to go on without what is missing"
+            "; what the group has committed is gone: name another start to go on without it"
         }
-        _ => "; start at beginning or end, or set auto.offset.reset, to go on without what is missing",
+        _ => "; start at beginning or end to go on without what is missing",
     };
     Failure::Told(format!("{error}{hint}"))
 }
