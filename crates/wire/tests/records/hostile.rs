@@ -1,11 +1,16 @@
 //! Bytes that nobody should write: nothing panics, nothing outgrows its limit, errors are told.
 
-use std::time::Instant;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Instant,
+};
 
 use bytes::Bytes;
-use kcopy_wire::records::{Batch, Batches, Compression, EndTxnMarker, RecordLimits, RecordsErrorKind};
+use kcopy_wire::records::{
+    Batch, Batches, Compression, Decompressor, EndTxnMarker, RecordLimits, RecordsErrorKind,
+};
 
-use crate::support::{LIMITS, batch_of, forge, lines, with_crc};
+use crate::support::{LIMITS, Owned, batch_of, forge, lines, read, with_crc};
 
 /// Does with a batch all that client and broker would, and returns how many records were read.
 fn exercise(bytes: Bytes, limits: RecordLimits) -> usize {
@@ -51,9 +56,10 @@ fn a_batch_cut_anywhere_is_an_error_or_incomplete() {
 
 #[test]
 fn mutated_batches_never_panic() {
-    let seed = std::env::var("KCOPY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        u64::from(std::process::id()) << 20 | u64::from(Instant::now().elapsed().subsec_nanos())
-    });
+    let seed = std::env::var("KCOPY_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| RandomState::new().build_hasher().finish());
     let rounds: u32 = std::env::var("KCOPY_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
     println!("seed {seed} (KCOPY_SEED={seed} repeats it), {rounds} mutations (KCOPY_MUTATIONS)");
     let mut random = Random(seed);
@@ -196,6 +202,51 @@ fn payloads_of_another_codec_are_broken() {
             let error = batch.open(LIMITS).expect_err("another codec");
             assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord, "{actual} as {claimed}: {error}");
             assert!(error.to_string().contains(claimed.name()), "{error}");
+        }
+    }
+}
+
+/// As much as a hostile peer can ask for with one megabyte of parts that hold nothing.
+#[test]
+fn thousands_of_empty_parts_cost_little() {
+    let gzip_member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast())
+        .finish()
+        .expect("a Vec takes everything");
+    let zstd_block = b"\x04\x00\x00";
+    let parts: [(Compression, Vec<u8>); 5] = [
+        (Compression::Gzip, gzip_member.repeat((1 << 20) / gzip_member.len())),
+        // Frames, skippable frames, blocks.
+        (Compression::Zstd, b"\x28\xb5\x2f\xfd\x00\x58\x01\x00\x00".repeat((1 << 20) / 9)),
+        (Compression::Zstd, b"\x50\x2a\x4d\x18\x00\x00\x00\x00".repeat((1 << 20) / 8)),
+        (Compression::Zstd, [&b"\x28\xb5\x2f\xfd\x00\x58"[..], &zstd_block.repeat((1 << 20) / 3)].concat()),
+        (
+            Compression::Snappy,
+            [&b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01"[..], &[0; 1 << 20]].concat(),
+        ),
+    ];
+    for (compression, payload) in parts {
+        let batch = Batch::new(batch_of(compression, 1, &payload)).expect("a plausible header");
+        let started = Instant::now();
+        let error = batch.open(LIMITS).expect_err("there is no record");
+        assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord);
+        assert!(started.elapsed().as_secs() < 1, "{compression} took {:?}: {error}", started.elapsed());
+    }
+}
+
+#[test]
+fn working_memory_survives_broken_batches() {
+    let mut decompressor = Decompressor::new();
+    for compression in Compression::ALL {
+        let whole = lines(compression, 200);
+        let good = Batch::new(whole.clone()).expect("a batch");
+        let expected = read(&good).expect("valid");
+        for cut in (61..whole.len()).step_by(whole.len() / 20) {
+            let broken = Batch::new(with_crc(whole[..cut].to_vec())).expect("a plausible header");
+            assert!(broken.open_with(LIMITS, &mut decompressor).and_then(|open| open.validate()).is_err());
+            let open = good.open_with(LIMITS, &mut decompressor).expect("opens");
+            let back: Vec<Owned> = open.records().map(|r| r.expect("valid").into()).collect();
+            assert!(back == expected, "{compression}: after a cut at {cut}");
+            decompressor.recycle(open);
         }
     }
 }

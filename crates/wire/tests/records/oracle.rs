@@ -62,7 +62,7 @@ fn to_oracle(record: &Owned, stamp: ProducerStamp, base_offset: i64) -> oracle::
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn the_oracle_reads_what_is_written(

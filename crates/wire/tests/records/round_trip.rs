@@ -34,7 +34,7 @@ fn number(records: &mut [Owned], base_offset: i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn records_come_back_as_they_were(
@@ -80,6 +80,10 @@ proptest! {
         let estimate = builder.estimated_size();
         prop_assert_eq!(builder.finish(ProducerStamp::NONE)?.len(), estimate);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn large_payloads_cross_every_block_boundary(
