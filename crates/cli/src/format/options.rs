@@ -154,7 +154,9 @@ impl FormatOptions {
         }
         let backslashes = null.iter().rev().take_while(|byte| **byte == b'\\').count();
         if !is_csv && backslashes % 2 == 1 {
-            return Err(OptionError("--null cannot end with a backslash, which escapes what follows".to_owned()));
+            return Err(OptionError(
+                "--null cannot end with a backslash, which escapes what follows".to_owned(),
+            ));
         }
         if null.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
             return Err(OptionError("--null cannot have line ends in it".to_owned()));

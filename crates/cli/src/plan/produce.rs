@@ -1,8 +1,12 @@
 //! Reading stdin or files and writing records to Kafka.
 
-use super::Common;
-use crate::format::FormatOptions;
 use std::path::PathBuf;
+
+use super::Common;
+use crate::format::{
+    FormatOptions, OptionError,
+    read::{DelimitedInput, RecordReader},
+};
 
 /// stdin or files to Kafka.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,4 +59,38 @@ pub enum InputFormat {
     },
     /// One of `--format`: from COPY ... TO, JSON lines, or bytes.
     Format(FormatOptions),
+}
+
+impl InputFormat {
+    /// The reader of this input.
+    ///
+    /// # Errors
+    /// An option that means nothing in the format, or a column that has no place in a record.
+    pub fn reader(&self) -> Result<RecordReader, OptionError> {
+        match self {
+            Self::Delimited { delimiter, key_delimiter, fixed_key, empty_is_null } => {
+                RecordReader::delimited(DelimitedInput {
+                    delimiter: delimiter.clone(),
+                    key_delimiter: key_delimiter.clone(),
+                    fixed_key: fixed_key.clone(),
+                    empty_is_null: *empty_is_null,
+                    ..DelimitedInput::default()
+                })
+            }
+            Self::Format(options) => RecordReader::new(options),
+        }
+    }
+
+    /// The key of a record that is a whole file (`-k`).
+    pub fn fixed_key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Delimited { fixed_key, .. } => fixed_key.as_deref(),
+            Self::Format(_) => None,
+        }
+    }
+
+    /// Whether an empty value is NULL (`-Z`).
+    pub fn empty_is_null(&self) -> bool {
+        matches!(self, Self::Delimited { empty_is_null: true, .. })
+    }
 }

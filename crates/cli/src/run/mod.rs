@@ -6,6 +6,7 @@ mod failure;
 mod metadata;
 mod positions;
 mod print;
+mod produce;
 mod progress;
 mod session;
 mod topics;
@@ -25,7 +26,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     match plan {
         Plan::Print(text) => print::print(text),
         Plan::Consume(plan) => consume::run(plan),
-        Plan::Produce(_) => Err(Failure::Told("not there yet".into())),
+        Plan::Produce(plan) => produce::run(plan),
         Plan::ListMetadata(plan) => metadata::list(plan),
         Plan::QueryOffsets(plan) => metadata::offsets(plan),
         Plan::Topic(plan) => topics::run(plan),

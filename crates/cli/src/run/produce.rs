@@ -9,7 +9,7 @@ use std::{
 };
 
 use kcopy_client::producer::{
-    Acks, AppendError, Appender, Producer, ProducerConfig, Receipt, Record, Topic,
+    Acks, AppendError, Appender, Position, Producer, ProducerConfig, Receipt, Record, Topic,
 };
 use kcopy_wire::{
     partitioner::Partitioner,
@@ -38,7 +38,7 @@ const DELIVERY_REPORTS: u8 = 3;
 /// Anything that was read and not delivered, and input that could not be read to its end. What comes
 /// before a faulty row is delivered all the same.
 pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
-    let session = Session::new(&plan.common)?;
+    let session = Session::for_producer(&plan.common)?;
     let config = producer_config(plan)?;
     let producer = {
         let _entered = session.runtime.enter();
@@ -86,12 +86,13 @@ fn deliver(plan: &Produce, producer: Producer, _network: &Network) -> Result<(),
     flushed.and(closed).map_err(Failure::from)
 }
 
-fn report(receipts: Vec<Receipt>) {
-    for receipt in receipts {
+/// What `-vv` shows of each record.
+fn report(receipts: Vec<(Position, Receipt)>) {
+    for (Position { partition, .. }, receipt) in receipts {
         if let Some(Ok(placed)) = receipt.peek() {
             match placed.offset {
-                Some(offset) => eprintln!("% Message delivered to partition {} (offset {offset})", placed.partition),
-                None => eprintln!("% Message delivered to partition {}", placed.partition),
+                Some(offset) => eprintln!("% Message delivered to partition {partition} (offset {offset})"),
+                None => eprintln!("% Message delivered to partition {partition}"),
             }
         }
     }
@@ -118,7 +119,7 @@ struct Run<'a> {
     fixed_headers: HeadersBuf,
     headers: HeadersBuf,
     tee: Option<Stdout>,
-    receipts: Option<Vec<Receipt>>,
+    receipts: Option<Vec<(Position, Receipt)>>,
     records_left: u64,
     progress: Progress,
 }
@@ -139,7 +140,8 @@ impl Run<'_> {
         let reader = self.plan.format.reader();
         let mut reader: RecordReader = reader.map_err(|error| Failure::Told(error.to_string()))?;
         while !reader.is_finished() && self.records_left > 0 {
-            let length = input.read(reader.space()).map_err(|error| Failure::Told(format!("{name}: {error}")))?;
+            let length =
+                input.read(reader.space()).map_err(|error| Failure::Told(format!("{name}: {error}")))?;
             reader.filled(length);
             self.append_all(&mut reader)?;
         }
@@ -203,9 +205,8 @@ impl Run<'_> {
                 ..Record::default()
             };
             let mut appender = self.producer.appender();
-            append(&mut appender, self.topics.default, &record, &mut self.receipts).map_err(|error| {
-                Failure::Told(format!("{}: {}", path.display(), self.explain(&error)))
-            })?;
+            append(&mut appender, self.topics.default, &record, &mut self.receipts)
+                .map_err(|error| Failure::Told(format!("{}: {}", path.display(), self.explain(&error))))?;
             if let Some(tee) = &mut self.tee {
                 tee.write_all(&value).map_err(Failure::writing)?;
             }
@@ -216,8 +217,7 @@ impl Run<'_> {
 
     fn explain(&self, error: &AppendError) -> Failure {
         match error {
-            // What it failed of is in the deliveries.
-            AppendError::Closed(_) => Failure::AlreadyTold,
+            AppendError::Closed(error) => Failure::Told(error.to_string()),
             error => Failure::Told(format!("topic {}: {error}", self.plan.topic)),
         }
     }
@@ -228,7 +228,7 @@ fn append(
     appender: &mut Appender<'_>,
     topic: Topic,
     record: &Record<'_>,
-    receipts: &mut Option<Vec<Receipt>>,
+    receipts: &mut Option<Vec<(Position, Receipt)>>,
 ) -> Result<(), AppendError> {
     match receipts {
         None => appender.append_blocking(topic, record).map(|_| ()),

@@ -29,11 +29,24 @@ impl Session {
     /// # Errors
     /// Properties that the client refuses.
     pub fn new(common: &Common) -> Result<Session, Failure> {
+        Session::with(common, false)
+    }
+
+    /// Prepares a client that may create the topics that it asks for, as librdkafka's and Java's
+    /// producers do.
+    ///
+    /// # Errors
+    /// Properties that the client refuses.
+    pub fn for_producer(common: &Common) -> Result<Session, Failure> {
+        Session::with(common, true)
+    }
+
+    fn with(common: &Common, creates_topics: bool) -> Result<Session, Failure> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Told(format!("starting the network: {error}")))?;
-        let config = client_config(common)?;
+        let config = client_config(common, creates_topics)?;
         let client = {
             let _entered = runtime.enter();
             Client::new(config)
@@ -90,7 +103,7 @@ impl Drop for Network {
     }
 }
 
-fn client_config(common: &Common) -> Result<ClientConfig, Failure> {
+fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, Failure> {
     let properties: &ClientProperties = &common.properties;
     let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
     let mut builder = ClientConfig::builder().bootstrap_servers(servers.join(","));
@@ -120,7 +133,7 @@ fn client_config(common: &Common) -> Result<ClientConfig, Failure> {
         metadata_max_age: properties.metadata_max_age;
         receive_message_max_bytes: properties.receive_message_max_bytes;
         max_in_flight: properties.max_in_flight;
-        allow_auto_create_topics: properties.allow_auto_create_topics;
     }
+    builder = builder.allow_auto_create_topics(properties.allow_auto_create_topics.unwrap_or(creates_topics));
     Ok(builder.build()?)
 }

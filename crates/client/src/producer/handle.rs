@@ -338,6 +338,24 @@ impl<'a> Appender<'a> {
         }
     }
 
+    /// As [`Appender::append_blocking`], with a promise of what becomes of the record, and its place.
+    ///
+    /// # Errors
+    /// Those of [`Appender::append`] but `Full`.
+    pub fn append_tracked_blocking(
+        &mut self,
+        topic: Topic,
+        record: &Record<'_>,
+    ) -> Result<(Position, Receipt), AppendError> {
+        loop {
+            let shared = self.shared;
+            match self.open().append(shared, topic, record) {
+                Err(AppendError::Full) => self.wait_for_room(record),
+                result => return result.map(|appended| (appended.position, appended.receipt())),
+            }
+        }
+    }
+
     #[cold]
     fn wait_for_room(&mut self, record: &Record<'_>) {
         // Others may need the lock for what makes room.

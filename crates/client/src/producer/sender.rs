@@ -423,7 +423,12 @@ fn is_due(not_before: &mut Option<Instant>, now: Instant) -> bool {
 }
 
 async fn ask_identity(client: &Client) -> Result<Identity> {
-    let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+    // The table's default is an empty transactional id, which brokers refuse.
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        ..Default::default()
+    };
     let response = client.request(Target::Any, &request).await?;
     response.error_code.into_result().map_err(Error::broker)?;
     Ok(Identity { producer_id: response.producer_id, producer_epoch: response.producer_epoch })
