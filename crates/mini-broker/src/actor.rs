@@ -43,7 +43,7 @@ impl Reply {
 pub(crate) enum Command {
     Request {
         context: Context,
-        body: RequestBody,
+        body: Box<RequestBody>,
         reply: Reply,
     },
     Append {
@@ -116,7 +116,7 @@ impl Actor {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Request { context, body, reply } => self.request(&context, body, reply),
+            Command::Request { context, body, reply } => self.request(&context, *body, reply),
             Command::Append { append: batches, delivery, reply } => {
                 let outcome = append(&mut self.cluster, *batches);
                 self.finish(outcome, Reply { delivery, ..reply });
@@ -162,6 +162,7 @@ impl Handle {
         context: Context,
         body: RequestBody,
     ) -> Result<(Outcome, Delivery), Stopped> {
+        let body = Box::new(body);
         self.ask(|reply| Command::Request { context, body, reply }).await
     }
 

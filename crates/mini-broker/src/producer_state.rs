@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Batches remembered per producer: as many as may be in flight (KAFKA-5494).
 const REMEMBERED_BATCHES: usize = 5;
 
+/// With fewer producers than this, the expired ones are left where they are.
+const MIN_EXPIRE: usize = 64;
+
 /// A producer's stamp on a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -61,6 +64,8 @@ impl Producer {
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     by_id: BTreeMap<i64, Producer>,
+    /// The number of producers from which on it is worth looking for expired ones.
+    expire_from: usize,
 }
 
 impl Producers {
@@ -125,7 +130,8 @@ impl Producers {
             .map(|(id, producer)| (*id, producer))
     }
 
-    /// Forgets the producers that have been silent for `expiration_ms`.
+    /// Forgets the producers that have been silent for `expiration_ms`. Called before each append, it looks only when
+    /// their number has doubled.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_id.retain(|_, producer| now_ms - producer.last_timestamp < expiration_ms);
     }
@@ -220,7 +226,12 @@ mod tests {
         assert_eq!(producers.active(999, 1000).count(), 1);
         assert_eq!(producers.active(1000, 1000).count(), 0);
         assert_eq!(producers.check(stamp(0, 5, 1), 1000, 1000), Verdict::Append);
-        producers.expire(1000, 1000);
+        for producer_id in 0..2 * MIN_EXPIRE as i64 {
+            let stamp = Stamp { producer_id, ..stamp(0, 0, 1) };
+            producers.expire(1000 + producer_id, 1000);
+            producers.appended(stamp, 0, 0, 1000 + producer_id);
+        }
+        producers.expire(5000, 1000);
         assert!(producers.by_id.is_empty());
     }
 }

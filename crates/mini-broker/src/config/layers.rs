@@ -15,6 +15,7 @@ pub(crate) enum Source {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    ClientMetrics = 7,
     Group = 8,
 }
 
@@ -194,6 +195,7 @@ impl BrokerConfigs {
         let number = |name: &str| text(name).trim().parse::<i64>().unwrap_or_default();
         Arc::new(TopicSettings {
             compact: text("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"),
+            deletes: text("cleanup.policy").split(',').any(|policy| policy.trim() == "delete"),
             compression_type: text("compression.type"),
             gzip_level: i32::try_from(number("compression.gzip.level")).ok(),
             lz4_level: i32::try_from(number("compression.lz4.level")).ok(),
@@ -280,6 +282,7 @@ impl BrokerConfigs {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopicSettings {
     pub(crate) compact: bool,
+    pub(crate) deletes: bool,
     /// `producer`, `uncompressed` or a codec.
     pub(crate) compression_type: String,
     pub(crate) gzip_level: Option<i32>,

@@ -10,8 +10,8 @@ mod validate;
 
 pub use self::validate::{ConfigError, PropertyEffect, property_effect};
 pub(crate) use self::{
-    layers::{BrokerConfigs, Entry, Source, Synonym, TopicSettings},
-    validate::{TimestampType, nearest},
+    layers::{BrokerConfigs, Entry, Source, TopicSettings},
+    validate::TimestampType,
 };
 
 /// A property's type.

@@ -2,13 +2,25 @@
 //!
 //! The table at the end of this file is what the broker speaks; what ApiVersions advertises follows from it.
 
+mod alter_configs;
 pub(crate) mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
 mod find_coordinator;
+mod groups;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
@@ -147,6 +159,22 @@ serve! {
     InitProducerId InitProducerIdRequest InitProducerIdResponse 0 - 5 Some(0) => init_producer_id::handle;
     OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse 2 - 4 Some(2)
         => offset_for_leader_epoch::handle;
+    DescribeGroups DescribeGroupsRequest DescribeGroupsResponse 0 - 6 Some(0) => groups::describe;
+    ListGroups ListGroupsRequest ListGroupsResponse 0 - 5 Some(0) => groups::list;
+    DeleteRecords DeleteRecordsRequest DeleteRecordsResponse 0 - 2 Some(0) => delete_records::handle;
+    DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse 1 - 4 Some(1) => describe_configs::handle;
+    AlterConfigs AlterConfigsRequest AlterConfigsResponse 0 - 2 Some(0) => alter_configs::handle;
+    DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse 1 - 5 Some(1) => describe_log_dirs::handle;
+    CreatePartitions CreatePartitionsRequest CreatePartitionsResponse 0 - 3 Some(0) => create_partitions::handle;
+    DeleteGroups DeleteGroupsRequest DeleteGroupsResponse 0 - 3 Some(0) => groups::delete;
+    ElectLeaders ElectLeadersRequest ElectLeadersResponse 0 - 2 Some(0) => elect_leaders::handle;
+    IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse 0 - 1 Some(0) => alter_configs::handle_incremental;
+    ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse 0 - 0 Some(0) => list_partition_reassignments::handle;
+    OffsetDelete OffsetDeleteRequest OffsetDeleteResponse 0 - 0 Some(0) => groups::delete_offsets;
+    DescribeCluster DescribeClusterRequest DescribeClusterResponse 0 - 2 Some(0) => describe_cluster::handle;
+    DescribeProducers DescribeProducersRequest DescribeProducersResponse 0 - 0 Some(0) => describe_producers::handle;
+    ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse 0 - 1 Some(0) => list_config_resources::handle;
+    DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse 0 - 0 Some(0) => describe_topic_partitions::handle;
     Metadata MetadataRequest MetadataResponse 0 - 13 Some(0) => metadata::handle;
     ApiVersions ApiVersionsRequest ApiVersionsResponse 0 - 5 Some(0) => api_versions::handle;
 }

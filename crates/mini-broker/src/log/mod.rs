@@ -23,7 +23,6 @@ pub(crate) use self::segment::LARGE_BATCH as LARGE_BATCH_BYTES;
 #[derive(Debug, Default)]
 pub(crate) struct Slices {
     pub(crate) parts: Vec<Bytes>,
-    pub(crate) len: usize,
 }
 
 /// A batch as it lies in the log: true offsets in `bounds`; in `bytes` the offset and epoch may be those of the
@@ -165,17 +164,7 @@ impl Log {
                 }
             }
         }
-        Ok(Slices { parts: gather.parts, len: gather.len })
-    }
-
-    /// Bytes of `from_offset..` up to the end, rounded to whole segments: what a waiting fetch counts.
-    pub(crate) fn bytes_after(&self, from_offset: i64) -> u64 {
-        if from_offset >= self.log_end_offset {
-            return 0;
-        }
-        let first = self.segments.partition_point(|segment| segment.next_offset <= from_offset);
-        let position = self.segments.get(first).map_or(self.tail.position, |segment| segment.position);
-        self.end_position() - position
+        Ok(Slices { parts: gather.parts })
     }
 
     /// The first two batches that may hold a record at or after `timestamp`: the record is in the second only if
@@ -254,11 +243,6 @@ impl Log {
     pub(crate) fn epoch_of(&self, offset: i64) -> Option<i32> {
         let after = self.epochs.partition_point(|(_, start)| *start <= offset);
         after.checked_sub(1).map(|index| self.epochs[index].0)
-    }
-
-    /// The latest epoch that has written here.
-    pub(crate) fn latest_epoch(&self) -> Option<i32> {
-        self.epochs.last().map(|(epoch, _)| *epoch)
     }
 
     fn end_position(&self) -> u64 {

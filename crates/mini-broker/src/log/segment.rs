@@ -123,7 +123,7 @@ impl Tail {
 #[derive(Debug)]
 pub(super) struct Gather {
     pub(super) parts: Vec<Bytes>,
-    pub(super) len: usize,
+    len: usize,
     from_offset: i64,
     end_offset: i64,
     max_bytes: usize,
