@@ -275,7 +275,8 @@ impl Driver {
         };
         if (first..=end).contains(&partition.position) {
             // It is there after all: the leader has changed, or a replica has caught up.
-            let error = Error::broker(ErrorCode::OFFSET_OUT_OF_RANGE);
+            let message = format!("offset {} was refused though the partition has it", partition.position);
+            let error = Error::broker_with_message(ErrorCode::OFFSET_NOT_AVAILABLE, Some(&message));
             partition.fail(error, Instant::now());
             return Ok(());
         }
