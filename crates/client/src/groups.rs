@@ -1,5 +1,8 @@
 //! The offsets of consumer groups, read and written without being a member.
 
+#[cfg(test)]
+mod tests;
+
 use kcopy_wire::{
     ApiKey, ErrorCode, Str,
     messages::{

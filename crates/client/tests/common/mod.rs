@@ -1,7 +1,7 @@
 //! A cluster in memory, on simulated time, and a client of it.
 
 // Each test file is a program of its own and uses what it needs.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::{collections::BTreeMap, io};
 

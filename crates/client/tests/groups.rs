@@ -1,0 +1,74 @@
+//! Group offsets without membership, against a cluster in memory.
+
+mod common;
+
+use common::*;
+use kcopy_client::{
+    CommittedOffset, CoordinatorKind, ErrorKind, Target,
+    wire::{ApiKey, ErrorCode, messages::FindCoordinatorRequest},
+};
+use kcopy_mini_broker::FaultAction;
+
+#[tokio::test(start_paused = true)]
+async fn offsets_are_committed_and_read_back() {
+    let cluster = in_memory(3).topic("t", 2).topic("u", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    client.ensure_no_members("g").await.unwrap();
+    let partitions = [("t".into(), 0), ("t".into(), 1), ("u".into(), 0)];
+    assert_eq!(client.committed_offsets("g", &partitions).await.unwrap(), []);
+
+    let mut offsets = vec![CommittedOffset::new("t", 1, 42), CommittedOffset::new("u", 0, 0)];
+    offsets[0].metadata = Some("by hand".into());
+    offsets[0].leader_epoch = Some(0);
+    client.commit_offsets("g", &offsets).await.unwrap();
+    let mut read = client.committed_offsets("g", &partitions).await.unwrap();
+    read.sort_by(|a, b| a.topic.cmp(&b.topic));
+    assert_eq!(read, offsets);
+    assert_eq!(client.all_committed_offsets("g").await.unwrap().len(), 2);
+    assert_eq!(client.committed_offsets("g", &partitions[..1]).await.unwrap(), []);
+    assert_eq!(cluster.committed("g", "t", 1).await.unwrap(), Some(42));
+    client.ensure_no_members("g").await.unwrap();
+    client.commit_offsets("g", &[]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_commit_names_its_partition() {
+    let cluster = in_memory(1).topic("t", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    let error = client.commit_offsets("g", &[CommittedOffset::new("nosuch", 3, 1)]).await;
+    // Brokers know no more than that; it is tried again, since the topic may be new.
+    let error = error.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert_eq!((error.topic(), error.partition(), error.group()), (Some("nosuch"), Some(3), Some("g")));
+    let error = client.commit_offsets("", &[CommittedOffset::new("t", 0, 1)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_moves_is_found_again() {
+    let cluster = in_memory(3).topic("t", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    let offset = |offset| [CommittedOffset::new("t", 0, offset)];
+    client.commit_offsets("g", &offset(1)).await.unwrap();
+    for (round, node) in (2..).zip([1, 2, 3, 1]) {
+        cluster.move_coordinator("g", node).await.unwrap();
+        client.commit_offsets("g", &offset(round)).await.unwrap();
+        assert_eq!(client.all_committed_offsets("g").await.unwrap()[0].offset, round);
+    }
+    for action in [FaultAction::Close, FaultAction::Silence] {
+        inject(&cluster, action, |fault| fault.api(ApiKey::OffsetCommit).times(1)).await;
+        client.commit_offsets("g", &offset(9)).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_ones_own_reach_the_coordinator() {
+    let cluster = in_memory(2).start().await.unwrap();
+    let client = client(&cluster).await;
+    let target = Target::Coordinator(CoordinatorKind::Group, "g");
+    let request = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    let response = client.request(target, &request).await.unwrap();
+    let address = client.connection(target).await.unwrap().address().to_string();
+    let found = &response.coordinators[0];
+    assert_eq!(address, format!("{}:{}", found.host, found.port));
+}
