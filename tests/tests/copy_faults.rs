@@ -66,7 +66,7 @@ impl Session {
         Self { process_id, result, started: Instant::now() }
     }
 
-    /// Waits until the COPY has read something from its program.
+    /// Waits until the COPY has read something from its program: it does so 64 KiB at a time.
     fn wait_for_data(&self, database: &mut Database) {
         self.wait_until(
             database,
@@ -118,7 +118,7 @@ fn statement_timeout_ends_a_load_that_waits() {
 
 #[test]
 fn pg_cancel_backend_ends_a_load_that_waits() {
-    let mut setting = Setting::new("text", numbers(3));
+    let mut setting = Setting::new("text", big());
     let session = Session::start(&setting.database, "", setting.load("--follow"));
     session.wait_for_data(&mut setting.database);
     let cancelled = Instant::now();
@@ -130,7 +130,7 @@ fn pg_cancel_backend_ends_a_load_that_waits() {
 
 #[test]
 fn pg_terminate_backend_ends_a_load_that_waits() {
-    let mut setting = Setting::new("text", numbers(3));
+    let mut setting = Setting::new("text", big());
     let session = Session::start(&setting.database, "", setting.load("--follow"));
     session.wait_for_data(&mut setting.database);
     let terminated = Instant::now();
@@ -189,7 +189,8 @@ fn a_limit_over_file_fdw_is_no_failure() {
              create server kafka foreign data wrapper file_fdw; \
              create foreign table messages(value text) server kafka options ({options})"
         ));
-        let first = setting.database.value("select max(value) from (select * from messages limit 5) some");
+        let first =
+            setting.database.value("select max(value) from (select * from messages limit 5) first_ones");
         assert_eq!(first, format!("{:0100}", 4), "{follow}");
         setting.assert_nothing_left();
     }
