@@ -1,7 +1,12 @@
 //! Zstandard (RFC 8878).
 
+use std::error::Error;
+
 use structured_zstd::{
-    decoding::{ContentChecksum, FrameDecoder, errors::FrameDecoderError},
+    decoding::{
+        ContentChecksum, FrameDecoder,
+        errors::{DecodeBufferError, ExecuteSequencesError, FrameDecoderError},
+    },
     encoding::{CompressionLevel, FrameCompressor},
 };
 
@@ -84,9 +89,19 @@ pub(super) fn decompress(
     }
 }
 
-/// The one error that says that there is more to come.
+/// Whether the error says that there is more to come: between blocks, within a literal run, or within a match.
 fn is_too_small(error: &FrameDecoderError) -> bool {
-    matches!(error, FrameDecoderError::TargetTooSmall)
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(FrameDecoderError::TargetTooSmall))
+            || matches!(error.downcast_ref(), Some(ExecuteSequencesError::OutputBufferOverflow { .. }))
+            || matches!(error.downcast_ref(), Some(DecodeBufferError::OutputBufferOverflow { .. }))
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// How much the blocks of all frames can hold at most. Stops where the bytes make no sense: what they hold
