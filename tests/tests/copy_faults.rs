@@ -135,7 +135,9 @@ fn pg_terminate_backend_ends_a_load_that_waits() {
     session.wait_for_data(&mut setting.database);
     let terminated = Instant::now();
     setting.database.execute(&format!("select pg_terminate_backend({})", session.process_id));
-    assert_eq!(session.error().code, "57P01");
+    // The server's farewell, or a connection that was closed before it came through.
+    let error = session.error();
+    assert!(["57P01", ""].contains(&error.code.as_str()), "{error:?}");
     assert!(terminated.elapsed() < PROMPT);
     setting.assert_nothing_left();
 }
@@ -247,7 +249,7 @@ fn an_unknown_topic_or_a_broker_that_is_not_there_fails_the_load() {
     assert_eq!(error.code, "38000", "{error:?}");
     assert!(error.message.contains("child process exited with exit code 1"), "{error:?}");
     // Port 1 on loopback: nobody listens there.
-    let sql = setting.load("").replace(setting.broker.bootstrap(), "127.0.0.1:1");
+    let sql = setting.load("--timeout 2s").replace(setting.broker.bootstrap(), "127.0.0.1:1");
     let error = setting.database.error(&sql);
     assert_eq!(error.code, "38000", "{error:?}");
     setting.assert_nothing_left();
@@ -325,8 +327,7 @@ fn copy_to_fails_when_its_messages_cannot_be_delivered() {
     }
     let bootstrap = setting.broker.bootstrap().to_owned();
     setting.broker.kill();
-    for program in
-        ["kcopy produce -q -X message.timeout.ms=2000 t", "kafkacat -P -qe -X message.timeout.ms=2000 -t t"]
+    for program in ["kcopy produce -q --timeout 2s t", "kafkacat -P -qe -m 2 -X message.timeout.ms=2000 -t t"]
     {
         let error = setting.database.error(&format!("copy (select 1) to program '{program} -b {bootstrap}'"));
         assert_eq!(error.code, "38000", "{program}: {error:?}");

@@ -163,7 +163,7 @@ fn consuming_several_partitions_prints_the_same_lines() {
     let Some(pair) = Pair::new("consuming_several_partitions_prints_the_same_lines") else { return };
     let topic = pair.filled("four", 4);
     let mut differences = Differences::default();
-    for options in ["", "-o -1", "-o 1", "-o end", "-p 2", "-o s@0"] {
+    for options in ["", "-o -1", "-o end", "-p 2", "-o s@0"] {
         let arguments =
             [&["-C", "-e", "-q", "-t", &topic, "-f", "%p %o %k %s\\n"], &words(options)[..]].concat();
         pair.same(&mut differences, &arguments, true);
@@ -289,8 +289,6 @@ fn producing_writes_the_same() {
         ("-z none -X acks=1", "one\n", 1),
         ("-X acks=0", "one\n", 1),
         ("-X enable.idempotence=true", "one\ntwo\n", 1),
-        ("-T", "one\ntwo\n", 1),
-        ("-T -K :", "k:one\n", 1),
         (&files, "", 1),
         ("-K : -D ;", "k:\u{fc};", 1),
     ];

@@ -20,7 +20,7 @@ pub(super) struct CommonArgs {
     /// Set a property by librdkafka's or Java's name (kcopy -X list shows them); may be repeated
     #[arg(short = 'X', long = "property", env = "KCOPY_PROPERTY", value_name = "KEY=VALUE")]
     pub(super) properties: Vec<String>,
-    /// How long metadata and administration may take
+    /// How long metadata and administration may take, and a lost broker is waited for
     #[arg(long, env = "KCOPY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(super) timeout: Duration,
     /// Hide information, never errors

@@ -84,6 +84,10 @@ fn consumer_config(plan: &Consume) -> ConsumerConfig {
     config.max_wait = properties.fetch_wait_max.unwrap_or(config.max_wait);
     config.prefetch_bytes = properties.queued_max_bytes.unwrap_or(config.prefetch_bytes);
     config.check_crcs = properties.check_crcs.unwrap_or(config.check_crcs);
+    // kcat waits for a lost broker far longer than its -m says; a COPY should not.
+    if let (Grammar::Kcopy, Some(timeout)) = (plan.common.grammar, plan.common.timeout) {
+        config.unreachable_timeout = timeout;
+    }
     config
 }
 
