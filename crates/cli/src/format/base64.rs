@@ -1,7 +1,6 @@
 //! Base64 (RFC 4648, the standard alphabet, padded) and hexadecimal.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `bytes` in base64.
 pub(super) fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -67,9 +66,12 @@ pub(super) fn decode_base64(out: &mut Vec<u8>, text: &[u8]) -> bool {
 
 /// Appends `bytes` in lower-case hexadecimal.
 pub(super) fn put_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    let start = out.len();
+    out.resize(start + bytes.len() * 2, 0);
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let (pairs, _) = out[start..].as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
 }
 

@@ -1,6 +1,6 @@
 //! Times as PostgreSQL writes and reads them: microseconds since 2000 in binary, ISO 8601 as text.
 
-use super::number::{put_i64, put_two_digits};
+use super::number::put_i64;
 
 /// Milliseconds from 1970-01-01 to 2000-01-01, where PostgreSQL starts to count.
 const EPOCH_DIFFERENCE_MS: i64 = 946_684_800_000;
@@ -54,16 +54,15 @@ pub(super) fn put_timestamptz(out: &mut Vec<u8>, micros: i64, style: Style) {
 
     // There is no year zero: 1 BC comes before 1 AD.
     put_padded_year(out, if year > 0 { year } else { 1 - year });
-    out.push(b'-');
-    put_two_digits(out, month);
-    out.push(b'-');
-    put_two_digits(out, day);
-    out.push(if style == Style::Postgres { b' ' } else { b'T' });
-    put_two_digits(out, of_day / 3600);
-    out.push(b':');
-    put_two_digits(out, of_day / 60 % 60);
-    out.push(b':');
-    put_two_digits(out, of_day % 60);
+    let mut rest = *b"-00-00 00:00:00";
+    if style == Style::Rfc3339 {
+        rest[6] = b'T';
+    }
+    for (at, number) in [(1, month), (4, day), (7, of_day / 3600), (10, of_day / 60 % 60), (13, of_day % 60)]
+    {
+        rest[at..at + 2].copy_from_slice(&two_digits(number));
+    }
+    out.extend_from_slice(&rest);
     put_fraction(out, fraction as u32);
     out.extend_from_slice(if style == Style::Postgres { b"+00" } else { b"Z" });
     if year <= 0 {
@@ -79,13 +78,18 @@ pub(super) fn fits_rfc3339(micros: i64) -> bool {
 }
 
 fn put_padded_year(out: &mut Vec<u8>, year: i64) {
-    if year < 1000 {
-        out.push(b'0');
-        put_two_digits(out, (year / 10) as u32);
-        out.push(b'0' + (year % 10) as u8);
-    } else {
-        put_i64(out, year);
+    match u32::try_from(year) {
+        Ok(year @ 0..=9999) => {
+            let ([a, b], [c, d]) = (two_digits(year / 100), two_digits(year % 100));
+            out.extend_from_slice(&[a, b, c, d]);
+        }
+        _ => put_i64(out, year),
     }
+}
+
+/// The digits of a number below 100.
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Without trailing zeros, as PostgreSQL does.
@@ -93,14 +97,14 @@ fn put_fraction(out: &mut Vec<u8>, micros: u32) {
     if micros == 0 {
         return;
     }
-    out.push(b'.');
+    let mut digits = *b".000000";
     let mut rest = micros;
-    let mut unit = 100_000;
-    while rest > 0 {
-        out.push(b'0' + (rest / unit) as u8);
-        rest %= unit;
-        unit /= 10;
+    for digit in digits[1..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
+    let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+    out.extend_from_slice(&digits[..digits.len() - zeros]);
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.

@@ -4,7 +4,10 @@ mod scan;
 
 pub(super) use self::scan::{JsonError, Nesting, RawString, Rules, Scanner};
 
-use super::{base64::put_base64, scan::find};
+use super::{
+    base64::put_base64,
+    scan::{Escape, Special, none},
+};
 
 const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -13,7 +16,7 @@ const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 #[inline]
 pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    put_escaped(out, text.as_bytes());
+    put_text(out, text.as_bytes());
     out.push(b'"');
 }
 
@@ -22,19 +25,15 @@ pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
 #[must_use]
 pub(super) fn put_bytes_as_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     // Most is plain ASCII, which one look at each byte shows.
-    let plain = find(bytes, |byte| (byte as i8) < 0x20 || byte == b'"' || byte == b'\\');
-    if plain == bytes.len() {
+    if none(bytes, |byte| ((byte as i8) < 0x20) | (byte == b'"') | (byte == b'\\')) {
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');
         return true;
     }
-    match std::str::from_utf8(&bytes[plain..]) {
-        Ok(_) => {
-            out.push(b'"');
-            out.extend_from_slice(&bytes[..plain]);
-            put_escaped(out, &bytes[plain..]);
-            out.push(b'"');
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            put_string(out, text);
             true
         }
         Err(_) => false,
@@ -45,7 +44,7 @@ pub(super) fn put_bytes_as_string(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
 pub(super) fn put_lossy_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for chunk in bytes.utf8_chunks() {
-        put_escaped(out, chunk.valid().as_bytes());
+        put_text(out, chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
@@ -60,17 +59,11 @@ pub(super) fn put_base64_marker(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\"}");
 }
 
-fn put_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
-    loop {
-        let plain = find(bytes, |byte| byte < 0x20 || byte == b'"' || byte == b'\\');
-        out.extend_from_slice(&bytes[..plain]);
-        let Some((&special, rest)) = bytes[plain..].split_first() else { return };
-        put_escape(out, special);
-        bytes = rest;
-    }
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    Special::JSON.put_escaped(out, text, escape);
 }
 
-fn put_escape(out: &mut Vec<u8>, special: u8) {
+fn escape(special: u8) -> Escape {
     let letter = match special {
         b'"' | b'\\' => special,
         0x08 => b'b',
@@ -80,10 +73,10 @@ fn put_escape(out: &mut Vec<u8>, special: u8) {
         b'\t' => b't',
         _ => {
             let (high, low) = (UPPER_HEX[usize::from(special >> 4)], UPPER_HEX[usize::from(special & 15)]);
-            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            return Escape::Six([b'\\', b'u', b'0', b'0', high, low]);
         }
     };
-    out.extend_from_slice(&[b'\\', letter]);
+    Escape::Two([b'\\', letter])
 }
 
 /// Appends a JSON text on one line: line ends outside of strings, the only place where they can be, become

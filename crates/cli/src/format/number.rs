@@ -25,16 +25,6 @@ pub(super) fn put_u64(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends `number` with at least two digits.
-#[inline]
-pub(super) fn put_two_digits(out: &mut Vec<u8>, number: u32) {
-    if number < 100 {
-        out.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
-    } else {
-        put_u64(out, u64::from(number));
-    }
-}
-
 /// Why bytes are not an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IntegerError {

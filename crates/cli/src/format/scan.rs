@@ -1,33 +1,141 @@
-//! Looking for the few bytes that need care, many bytes at a time.
+//! Looking for the few bytes that need care, many bytes at a time, in plain safe code.
 
-/// How many bytes are looked at together. A fixed length lets the compiler use vector instructions.
-const BLOCK: usize = 32;
+const WORD: usize = 8;
+/// The longest escape.
+const MAX_ESCAPE: usize = 6;
+/// Short pieces are cheaper to put together in so many bytes than one by one in a vector.
+const BUFFER: usize = 256;
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = ONES << 7;
 
-/// The position of the first byte for which `special` holds, or the length.
+/// Whether `special` holds for none of the bytes.
 ///
-/// `special` must be a plain combination of comparisons: it is evaluated for whole blocks without branches.
+/// All of them are looked at, which compiles to vector instructions, provided that `special` has no short
+/// circuits (`|`, not `||`).
 #[inline(always)]
-pub(super) fn find(bytes: &[u8], special: impl Fn(u8) -> bool + Copy) -> usize {
-    let any = |block: &[u8; BLOCK]| block.iter().fold(0u8, |seen, &byte| seen | u8::from(special(byte))) != 0;
-    let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    for (index, block) in blocks.iter().enumerate() {
-        if any(block) {
-            let within = block.iter().position(|&byte| special(byte)).unwrap_or(BLOCK);
-            return index * BLOCK + within;
-        }
-    }
-    // The end overlaps what was looked at already: one more block instead of up to 31 single bytes.
-    if !tail.is_empty() && bytes.last_chunk::<BLOCK>().is_some_and(|last| !any(last)) {
-        return bytes.len();
-    }
-    let before = bytes.len() - tail.len();
-    before + tail.iter().position(|&byte| special(byte)).unwrap_or(tail.len())
+pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
+    !bytes.iter().fold(false, |seen, &byte| seen | special(byte))
 }
 
 /// Text that every COPY format takes as it is: ASCII without NUL. What is not may still be valid.
 #[inline]
 pub(super) fn is_plain_text(bytes: &[u8]) -> bool {
-    find(bytes, |byte| (byte as i8) <= 0) == bytes.len()
+    none(bytes, |byte| (byte as i8) <= 0)
+}
+
+/// Bytes to be looked for: those below a limit, and two others (or twice the same).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Special {
+    below: u64,
+    first: u64,
+    second: u64,
+}
+
+impl Special {
+    /// What JSON strings do not hold as it is.
+    pub(super) const JSON: Special = Special::new(0x20, b'"', b'\\');
+
+    /// `below` is at most 128.
+    pub(super) const fn new(below: u8, first: u8, second: u8) -> Self {
+        Special { below: ONES * below as u64, first: ONES * first as u64, second: ONES * second as u64 }
+    }
+
+    #[inline(always)]
+    fn contains(self, byte: u8) -> bool {
+        (byte < self.below as u8) | (byte == self.first as u8) | (byte == self.second as u8)
+    }
+
+    /// The lowest bit that is set belongs to the first byte that is special; higher ones may be wrong.
+    #[inline(always)]
+    fn mark(self, word: &[u8; WORD]) -> u64 {
+        let word = u64::from_le_bytes(*word);
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let below = word.wrapping_sub(self.below) & !word;
+        (below | zero(word ^ self.first) | zero(word ^ self.second)) & HIGH_BITS
+    }
+
+    /// The position of the first special byte, or the length.
+    #[inline]
+    pub(super) fn find(self, bytes: &[u8]) -> usize {
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        for (index, word) in words.iter().enumerate() {
+            let mark = self.mark(word);
+            if mark != 0 {
+                return index * WORD + mark.trailing_zeros() as usize / 8;
+            }
+        }
+        let in_rest = rest.iter().position(|&byte| self.contains(byte)).unwrap_or(rest.len());
+        bytes.len() - rest.len() + in_rest
+    }
+
+    /// Appends `bytes` with `escape` in the place of each special one. Made for texts with many of them: what
+    /// lies between is copied a word at a time.
+    #[inline(always)]
+    pub(super) fn put_escaped(self, out: &mut Vec<u8>, bytes: &[u8], escape: impl Fn(u8) -> Escape) {
+        let mut buffer = [0; BUFFER];
+        let mut len = 0;
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        for word in words {
+            // Room for a word in which everything is escaped.
+            if len > BUFFER - WORD * MAX_ESCAPE {
+                out.extend_from_slice(&buffer[..len]);
+                len = 0;
+            }
+            if self.mark(word) == 0 {
+                buffer[len..len + WORD].copy_from_slice(word);
+                len += WORD;
+            } else {
+                len = self.put_bytes(&mut buffer, len, word, &escape);
+            }
+        }
+        out.extend_from_slice(&buffer[..len]);
+        len = self.put_bytes(&mut buffer, 0, rest, &escape);
+        out.extend_from_slice(&buffer[..len]);
+    }
+
+    /// Puts the bytes of a word at `len`, one by one, and returns where they end.
+    #[inline(always)]
+    fn put_bytes(
+        self,
+        buffer: &mut [u8; BUFFER],
+        mut len: usize,
+        bytes: &[u8],
+        escape: &impl Fn(u8) -> Escape,
+    ) -> usize {
+        for &byte in bytes {
+            if !self.contains(byte) {
+                buffer[len] = byte;
+                len += 1;
+                continue;
+            }
+            match escape(byte) {
+                Escape::One(byte) => {
+                    buffer[len] = byte;
+                    len += 1;
+                }
+                Escape::Two([first, second]) => {
+                    buffer[len] = first;
+                    buffer[len + 1] = second;
+                    len += 2;
+                }
+                Escape::Six(six) => {
+                    buffer[len..len + MAX_ESCAPE].copy_from_slice(&six);
+                    len += MAX_ESCAPE;
+                }
+            }
+        }
+        len
+    }
+}
+
+/// What a special byte becomes.
+pub(super) enum Escape {
+    /// A byte.
+    One(u8),
+    /// Two of them.
+    Two([u8; 2]),
+    /// Six.
+    Six([u8; MAX_ESCAPE]),
 }
 
 #[cfg(test)]
@@ -36,14 +144,46 @@ mod tests {
 
     #[test]
     fn finds_the_first_at_every_position_of_every_length() {
-        for len in 0..100 {
-            let mut bytes = vec![b'a'; len];
-            assert_eq!(find(&bytes, |byte| byte == b'x'), len);
+        let special = Special::new(0x20, b'x', 0xff);
+        for len in 0..40 {
+            // Neighbours of special bytes, with all kinds of high bits.
+            let mut bytes: Vec<_> = [0x20, 0x80, b'y', 0xfe, 0x9f].into_iter().cycle().take(len).collect();
+            assert_eq!(special.find(&bytes), len);
+            assert!(none(&bytes, |byte| special.contains(byte)));
             for at in (0..len).rev() {
-                bytes[at] = b'x';
-                assert_eq!(find(&bytes, |byte| byte == b'x'), at, "length {len}");
+                for byte in [b'x', 0xff, 0x00, 0x1f] {
+                    bytes[at] = byte;
+                    assert_eq!(special.find(&bytes), at, "length {len}");
+                    assert!(!none(&bytes, |byte| special.contains(byte)));
+                }
             }
         }
+    }
+
+    #[test]
+    fn escapes_at_every_position_of_every_length() {
+        let special = Special::new(b'a', b'x', b'y');
+        let escape = |byte| match byte {
+            b'x' => Escape::Two([b'\\', byte]),
+            b'y' => Escape::Six(*b"012345"),
+            other => Escape::One(other),
+        };
+        for len in 0..100 {
+            for at in 0..=len {
+                let mut bytes = vec![b'a'; len];
+                bytes.iter_mut().skip(at).step_by(3).for_each(|byte| *byte = b'x');
+                bytes.iter_mut().skip(at).step_by(7).for_each(|byte| *byte = b'y');
+                bytes.iter_mut().skip(at).step_by(11).for_each(|byte| *byte = b'\n');
+                let mut out = b"before".to_vec();
+                special.put_escaped(&mut out, &bytes, escape);
+                let text = String::from_utf8(bytes).expect("letters");
+                let expected = format!("before{}", text.replace('x', "\\x").replace('y', "012345"));
+                assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+            }
+        }
+        let mut out = Vec::new();
+        special.put_escaped(&mut out, &[b'y'; 1000], escape);
+        assert_eq!(out, b"012345".repeat(1000));
     }
 
     #[test]

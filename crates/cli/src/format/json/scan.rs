@@ -1,6 +1,6 @@
 //! A walk over JSON text that allocates nothing but a bit of nesting, and knows where it is.
 
-use crate::format::{base64::hex_digit, scan::find};
+use crate::format::{base64::hex_digit, scan::Special};
 
 /// What is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl<'a> Scanner<'a> {
         let mut has_escapes = false;
         loop {
             let rest = &self.bytes[self.position..];
-            self.position += find(rest, |byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+            self.position += Special::JSON.find(rest);
             match self.bytes.get(self.position) {
                 Some(b'"') => {
                     self.position += 1;

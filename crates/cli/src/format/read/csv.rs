@@ -50,7 +50,7 @@ impl CsvParser {
         let quote = self.dialect.quote;
         loop {
             let rest = &unread[self.searched..];
-            // A doubled quote within quotes closes and opens again, which comes to the same.
+            // A doubled quote that the end of the bytes tears apart closes and opens, which comes to the same.
             let found = if self.in_quote { memchr(quote, rest) } else { memchr2(quote, b'\n', rest) };
             let Some(at) = found.map(|found| self.searched + found) else {
                 self.searched = unread.len();
@@ -60,8 +60,12 @@ impl CsvParser {
                 self.searched = 0;
                 return Some(at);
             }
-            self.in_quote = !self.in_quote;
-            self.searched = at + 1;
+            if self.in_quote && unread.get(at + 1) == Some(&quote) {
+                self.searched = at + 2;
+            } else {
+                self.in_quote = !self.in_quote;
+                self.searched = at + 1;
+            }
         }
     }
 

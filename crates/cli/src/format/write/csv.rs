@@ -11,7 +11,7 @@ use crate::format::{
     columns::Columns,
     error::Problem,
     options::{Dialect, FormatOptions, OptionError},
-    scan::find,
+    scan::{Escape, Special, none},
 };
 use crate::plan::InvalidText;
 
@@ -113,7 +113,7 @@ fn put_text(
     // Plain ASCII without anything special: nothing to check, nothing to quote.
     let special =
         |byte| (byte as i8) <= 0 || byte == b'\n' || byte == b'\r' || byte == delimiter || byte == quote;
-    if find(bytes, special) == bytes.len() && bytes.len() != null.len() && bytes.len() != END_MARKER.len() {
+    if none(bytes, special) && bytes.len() != null.len() && bytes.len() != END_MARKER.len() {
         out.extend_from_slice(bytes);
         return Ok(());
     }
@@ -126,19 +126,14 @@ fn put_text(
 const END_MARKER: &[u8] = b"\\.";
 
 /// Appends valid text, in quotes where it would be misunderstood without.
-fn put_field(out: &mut Vec<u8>, mut text: &[u8], dialect: &Dialect, is_alone: bool) {
+fn put_field(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect, is_alone: bool) {
     let Dialect { delimiter, quote, ref null } = *dialect;
-    let special = |byte| byte == b'\n' || byte == b'\r' || byte == delimiter || byte == quote;
+    let special = |byte| (byte == b'\n') | (byte == b'\r') | (byte == delimiter) | (byte == quote);
     let is_misunderstood = text == null || (is_alone && text == END_MARKER);
-    if !is_misunderstood && find(text, special) == text.len() {
+    if !is_misunderstood && none(text, special) {
         return out.extend_from_slice(text);
     }
     out.push(quote);
-    while let Some(at) = memchr::memchr(quote, text) {
-        out.extend_from_slice(&text[..=at]);
-        out.push(quote);
-        text = &text[at + 1..];
-    }
-    out.extend_from_slice(text);
+    Special::new(0, quote, quote).put_escaped(out, text, |quote| Escape::Two([quote, quote]));
     out.push(quote);
 }

@@ -13,7 +13,7 @@ use crate::format::{
     error::Problem,
     number::put_i64,
     options::{Dialect, FormatOptions, OptionError},
-    scan::find,
+    scan::{Escape, Special, none},
 };
 use crate::plan::InvalidText;
 
@@ -138,8 +138,8 @@ fn put_text(
 ) -> Result<(), Problem> {
     // Plain ASCII without anything special: nothing to check, nothing to escape.
     let delimiter = dialect.delimiter;
-    let plain = find(bytes, |byte| (byte as i8) < 0x20 || byte == b'\\' || byte == delimiter);
-    if plain == bytes.len() && (bytes.len() != dialect.null.len() || bytes.is_empty()) {
+    let is_plain = none(bytes, |byte| ((byte as i8) < 0x20) | (byte == b'\\') | (byte == delimiter));
+    if is_plain && (bytes.len() != dialect.null.len() || bytes.is_empty()) {
         out.extend_from_slice(bytes);
         return Ok(());
     }
@@ -162,11 +162,8 @@ fn put_field(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect) {
     }
 }
 
-fn put_escaped(out: &mut Vec<u8>, mut text: &[u8], delimiter: u8) {
-    loop {
-        let plain = find(text, |byte| matches!(byte, 0x08..=0x0d) || byte == b'\\' || byte == delimiter);
-        out.extend_from_slice(&text[..plain]);
-        let Some((&special, rest)) = text[plain..].split_first() else { return };
+fn put_escaped(out: &mut Vec<u8>, text: &[u8], delimiter: u8) {
+    Special::new(0x20, b'\\', delimiter).put_escaped(out, text, |special| {
         let letter = match special {
             0x08 => b'b',
             b'\t' => b't',
@@ -174,9 +171,9 @@ fn put_escaped(out: &mut Vec<u8>, mut text: &[u8], delimiter: u8) {
             0x0b => b'v',
             0x0c => b'f',
             b'\r' => b'r',
-            itself => itself,
+            itself if itself == b'\\' || itself == delimiter => itself,
+            other => return Escape::One(other),
         };
-        out.extend_from_slice(&[b'\\', letter]);
-        text = rest;
-    }
+        Escape::Two([b'\\', letter])
+    });
 }
