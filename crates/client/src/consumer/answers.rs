@@ -16,7 +16,7 @@ use super::{
     budget::Held,
     config::OffsetReset,
     driver::{BrokerState, Done, Driver, end_of},
-    partition::{Partition, Phase},
+    partition::{Partition, Phase, Place},
     start::out_of_range,
 };
 use crate::{
@@ -29,40 +29,40 @@ use crate::{
 impl Driver {
     pub(super) async fn handle(&mut self, done: Done) -> Result<()> {
         match done {
-            Done::Connected(id, result) => self.connected(id, result),
-            Done::Fetched(id, Ok(response)) => self.fetched(id, response).await,
-            Done::Fetched(id, Err(error)) => self.broker_failed(id, error),
+            Done::Connected(place, result) => self.connected(place, result),
+            Done::Fetched(place, Ok(response)) => self.fetched(place, response).await,
+            Done::Fetched(place, Err(error)) => self.broker_failed(place, error),
             Done::Metadata(result) => self.refreshed(result),
             Done::Ranged(at, result) => self.ranged(at, result),
         }
     }
 
-    fn connected(&mut self, id: i32, result: Result<Connection>) -> Result<()> {
+    fn connected(&mut self, place: Place, result: Result<Connection>) -> Result<()> {
         match result {
             Ok(connection) => {
-                if let Some(broker) = self.brokers.get_mut(&id) {
+                if let Some(broker) = self.brokers.get_mut(&place) {
                     broker.connection = Some(connection);
                     broker.state = BrokerState::Idle;
                 }
                 Ok(())
             }
-            Err(error) => self.broker_failed(id, error),
+            Err(error) => self.broker_failed(place, error),
         }
     }
 
     /// A broker cannot be reached, or does not answer. Perhaps its partitions have moved.
-    fn broker_failed(&mut self, id: i32, error: Error) -> Result<()> {
+    fn broker_failed(&mut self, place: Place, error: Error) -> Result<()> {
         let now = Instant::now();
-        let Some(broker) = self.brokers.get_mut(&id) else { return Ok(()) };
+        let Some(broker) = self.brokers.get_mut(&place) else { return Ok(()) };
         broker.state = BrokerState::Idle;
         broker.session.reset();
         if !error.is_retriable() {
             return Err(error);
         }
-        tracing::debug!(broker_id = id, %error, "fetching failed");
+        tracing::debug!(broker_id = place.broker, %error, "fetching failed");
         broker.connection = None;
         broker.not_before = Some(now + broker.backoff.next_pause());
-        for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(id)) {
+        for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(place)) {
             // A replica nearby was an offer; the leader is the one to go back to.
             if partition.preferred_replica.take().is_some() {
                 partition.owner = None;
@@ -74,9 +74,9 @@ impl Driver {
         Ok(())
     }
 
-    async fn fetched(&mut self, id: i32, mut response: FetchResponse) -> Result<()> {
+    async fn fetched(&mut self, place: Place, mut response: FetchResponse) -> Result<()> {
         let now = Instant::now();
-        let Some(broker) = self.brokers.get_mut(&id) else { return Ok(()) };
+        let Some(broker) = self.brokers.get_mut(&place) else { return Ok(()) };
         broker.state = BrokerState::Idle;
         broker.not_before = throttled_until(&response, now);
         match response.error_code {
@@ -84,7 +84,7 @@ impl Driver {
             ErrorCode::FETCH_SESSION_ID_NOT_FOUND
             | ErrorCode::INVALID_FETCH_SESSION_EPOCH
             | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR => {
-                tracing::debug!(broker_id = id, code = %response.error_code, "a new fetch session");
+                tracing::debug!(broker_id = place.broker, code = %response.error_code, "a new fetch session");
                 if response.error_code == ErrorCode::FETCH_SESSION_ID_NOT_FOUND {
                     broker.session.lose();
                 } else {
@@ -100,43 +100,36 @@ impl Driver {
             code => {
                 let error = Error::broker(code).with_api(ApiKey::Fetch, None);
                 let name = broker.connection.as_ref().map(|open| open.broker_name().to_owned());
-                return self.broker_failed(
-                    id,
-                    match name {
-                        Some(name) => error.with_broker(name),
-                        None => error,
-                    },
-                );
+                let error = match name {
+                    Some(name) => error.with_broker(name),
+                    None => error,
+                };
+                return self.broker_failed(place, error);
             }
         }
         broker.session.accept(response.session_id);
         broker.backoff.reset();
-        for partition in
-            self.partitions.iter_mut().filter(|p| p.owner == Some(id) && p.phase == Phase::Active)
-        {
-            partition.recover();
-        }
         let endpoints = std::mem::take(&mut response.node_endpoints);
-        let events = self.take_topics(id, response.responses, &endpoints)?;
-        if let Some(broker) = self.brokers.get(&id) {
+        let events = self.take_topics(place, response.responses, &endpoints)?;
+        if let Some(broker) = self.brokers.get(&place) {
             // A session says nothing of partitions without news: they are well too, if they were asked
             // for. Those that failed are paused by now.
             for (at, partition) in self.partitions.iter_mut().enumerate() {
-                let is_well = partition.owner == Some(id) && partition.phase == Phase::Active;
+                let is_well = partition.owner == Some(place) && partition.phase == Phase::Active;
                 if is_well && partition.failing.is_some() && broker.session.holds(at) {
                     partition.recover();
                 }
             }
         }
         // The next fetch goes out before anybody looks at the records.
-        self.advance_broker(id, now)?;
+        self.advance_broker(place, now)?;
         self.deliver(events).await;
         Ok(())
     }
 
     fn take_topics(
         &mut self,
-        id: i32,
+        place: Place,
         topics: Vec<FetchableTopicResponse>,
         endpoints: &[NodeEndpoint],
     ) -> Result<Vec<RawEvent>> {
@@ -159,8 +152,8 @@ impl Driver {
                 };
                 let partition = &self.partitions[at];
                 // It has moved meanwhile, or waits for something else: what was sent is fetched again.
-                if partition.owner == Some(id) && partition.phase == Phase::Active {
-                    self.take_partition(id, at, data, endpoints, &held, &mut events)?;
+                if partition.owner == Some(place) && partition.phase == Phase::Active {
+                    self.take_partition(place, at, data, endpoints, &held, &mut events)?;
                 }
             }
         }
@@ -169,7 +162,7 @@ impl Driver {
 
     fn take_partition(
         &mut self,
-        id: i32,
+        place: Place,
         at: usize,
         data: PartitionData,
         endpoints: &[NodeEndpoint],
@@ -177,16 +170,16 @@ impl Driver {
         events: &mut Vec<RawEvent>,
     ) -> Result<()> {
         if data.error_code.is_err() {
-            return self.partition_failed(id, at, &data, endpoints);
+            return self.partition_failed(place, at, &data, endpoints);
         }
         let preferred = data.preferred_read_replica;
         let partition = &mut self.partitions[at];
-        let taken = partition.take(data, id, held, &self.config)?;
+        let taken = partition.take(data, place.broker, held, &self.config)?;
         events.extend(taken.batches.into_iter().map(RawEvent::Batch));
         if let Some(offset) = taken.reached_end {
             events.push(end_of(partition, offset));
         }
-        if preferred >= 0 && preferred != id {
+        if preferred >= 0 && preferred != place.broker {
             partition.preferred_replica = Some(preferred);
             self.assign();
         }
@@ -195,7 +188,7 @@ impl Driver {
 
     fn partition_failed(
         &mut self,
-        id: i32,
+        place: Place,
         at: usize,
         data: &PartitionData,
         endpoints: &[NodeEndpoint],
@@ -204,7 +197,7 @@ impl Driver {
         let code = data.error_code;
         let partition = &mut self.partitions[at];
         let mut error = Error::broker(code).with_api(ApiKey::Fetch, None);
-        if let Some(connection) = self.brokers.get(&id).and_then(|broker| broker.connection.as_ref()) {
+        if let Some(connection) = self.brokers.get(&place).and_then(|broker| broker.connection.as_ref()) {
             error = error.with_broker(connection.broker_name());
         }
         if code == ErrorCode::OFFSET_OUT_OF_RANGE {

@@ -1,5 +1,6 @@
-//! The task that fetches: from each leader one fetch is under way, and the next one is sent as soon as
-//! its answer is there, before anybody looks at the records.
+//! The task that fetches: from each leader a fetch is under way, and the next one is sent as soon as its
+//! answer is there, before anybody looks at the records. With few leaders and several partitions there
+//! are up to three, each for a share of the partitions, so that the line is busy while a request travels.
 //!
 //! What each broker goes through:
 //! ```text
@@ -28,7 +29,7 @@ use super::{
     Delivery, RawEvent,
     budget::Budget,
     config::{ConsumerConfig, PartitionRange},
-    partition::{Partition, Phase},
+    partition::{Partition, Phase, Place},
     session::{Name, Session, SessionRequest, Want},
 };
 use crate::{
@@ -50,15 +51,18 @@ pub(super) struct Driver {
     pub(super) partitions: Vec<Partition>,
     pub(super) by_name: HashMap<(Str, i32), usize>,
     pub(super) by_id: HashMap<(Uuid, i32), usize>,
-    pub(super) brokers: BTreeMap<i32, Broker>,
+    pub(super) brokers: BTreeMap<Place, Broker>,
     pub(super) tasks: JoinSet<Done>,
     pub(super) budget: Arc<Budget>,
     pub(super) refresh: Refresh,
+    /// Whether fetches may wait for data at the broker, and hold up what comes behind them.
+    pub(super) waits: bool,
+    /// How many fetches from the same leader take turns, each with its share of the partitions.
+    pub(super) turns: usize,
     sender: mpsc::Sender<Delivery>,
-    lane: Lane,
 }
 
-/// A leader.
+/// A leader, or the share of its partitions that is fetched together.
 #[derive(Debug)]
 pub(super) struct Broker {
     pub(super) connection: Option<Connection>,
@@ -89,8 +93,8 @@ pub(super) struct Refresh {
 
 /// What a task of the driver came to.
 pub(super) enum Done {
-    Connected(i32, Result<Connection>),
-    Fetched(i32, Result<FetchResponse>),
+    Connected(Place, Result<Connection>),
+    Fetched(Place, Result<FetchResponse>),
     Metadata(Result<Arc<Metadata>>),
     /// Which offsets a partition has, from the first to the end.
     Ranged(usize, Result<(i64, i64)>),
@@ -139,8 +143,9 @@ impl Driver {
                 backoff: retry,
                 last: now,
             },
+            waits,
+            turns: 1,
             sender,
-            lane: if waits { Lane::LongPoll } else { Lane::Shared },
         })
     }
 
@@ -213,31 +218,33 @@ impl Driver {
             self.refresh.is_wanted = true;
         }
         self.start_refresh(now);
-        let ids: Vec<i32> = self.brokers.keys().copied().collect();
+        let places: Vec<Place> = self.brokers.keys().copied().collect();
         let mut starved = false;
-        for id in ids {
-            starved |= self.advance_broker(id, now)?;
+        for place in places {
+            starved |= self.advance_broker(place, now)?;
         }
         Ok(starved)
     }
 
     /// Connects to a broker, or fetches from it, unless something is under way there.
-    pub(super) fn advance_broker(&mut self, id: i32, now: Instant) -> Result<bool> {
-        let Some(broker) = self.brokers.get(&id) else { return Ok(false) };
+    pub(super) fn advance_broker(&mut self, place: Place, now: Instant) -> Result<bool> {
+        let Some(broker) = self.brokers.get(&place) else { return Ok(false) };
         let paused = broker.not_before.is_some_and(|at| at > now);
-        if broker.state != BrokerState::Idle || paused || !self.partitions.iter().any(|p| is_due(p, id)) {
+        if broker.state != BrokerState::Idle || paused || !self.partitions.iter().any(|p| is_due(p, place)) {
             return Ok(false);
         }
         match &broker.connection {
             Some(connection) if !connection.is_closed() => {
                 let connection = connection.clone();
-                self.fetch(id, connection)
+                self.fetch(place, connection)
             }
             _ => {
-                let (client, lane) = (self.client.clone(), self.lane);
-                self.tasks
-                    .spawn(async move { Done::Connected(id, client.broker_connection(id, lane).await) });
-                if let Some(broker) = self.brokers.get_mut(&id) {
+                let lane = if self.waits { Lane::LongPoll } else { Lane::Shared };
+                let client = self.client.clone();
+                self.tasks.spawn(async move {
+                    Done::Connected(place, client.broker_connection(place.broker, lane).await)
+                });
+                if let Some(broker) = self.brokers.get_mut(&place) {
                     broker.state = BrokerState::Connecting;
                     broker.session.lose();
                 }
@@ -246,7 +253,7 @@ impl Driver {
         }
     }
 
-    fn fetch(&mut self, id: i32, connection: Connection) -> Result<bool> {
+    fn fetch(&mut self, place: Place, connection: Connection) -> Result<bool> {
         let max_bytes = self.fetch_bytes();
         let under_way: usize = self.brokers.values().map(Broker::bytes_under_way).sum();
         let is_over = |held: usize| held > 0 && held + under_way + max_bytes > self.config.prefetch_bytes;
@@ -258,7 +265,7 @@ impl Driver {
             }
         }
         let mut wanted = Vec::new();
-        for (at, partition) in self.partitions.iter().enumerate().filter(|(_, p)| is_due(p, id)) {
+        for (at, partition) in self.partitions.iter().enumerate().filter(|(_, p)| is_due(p, place)) {
             let name = Name {
                 topic: partition.topic.clone(),
                 topic_id: partition.topic_id,
@@ -274,7 +281,7 @@ impl Driver {
         let with_ids = wanted.iter().all(|(_, name, _)| name.topic_id.is_some());
         let most = if with_ids { i16::MAX } else { LAST_BY_NAME };
         let version = connection.version_within::<FetchRequest>(4, most)?;
-        let broker = self.brokers.get_mut(&id).ok_or_else(|| Error::closed("broker"))?;
+        let broker = self.brokers.get_mut(&place).ok_or_else(|| Error::closed("broker"))?;
         let mut session = broker.session.request(&wanted, version > LAST_BY_NAME);
         if version < 7 {
             // Before sessions every request names everything.
@@ -288,7 +295,7 @@ impl Driver {
         let timeout = self.client.config().request_timeout + self.config.max_wait;
         self.tasks.spawn(async move {
             let answer = async { connection.send(&request, version, timeout).await?.await };
-            Done::Fetched(id, answer.await.map_err(|error| error.with_broker(connection.broker_name())))
+            Done::Fetched(place, answer.await.map_err(|error| error.with_broker(connection.broker_name())))
         });
         Ok(false)
     }
@@ -357,8 +364,8 @@ impl Broker {
     }
 }
 
-fn is_due(partition: &Partition, broker: i32) -> bool {
-    partition.owner == Some(broker) && partition.phase == Phase::Active
+fn is_due(partition: &Partition, place: Place) -> bool {
+    partition.owner == Some(place) && partition.phase == Phase::Active
 }
 
 pub(super) fn end_of(partition: &Partition, offset: i64) -> RawEvent {

@@ -1,11 +1,13 @@
 //! Which partition is fetched from which broker.
 
+use std::collections::BTreeSet;
+
 use kcopy_wire::ErrorCode;
 use tokio::time::Instant;
 
 use super::{
     driver::{Broker, BrokerState, Done, Driver},
-    partition::Phase,
+    partition::{Phase, Place},
 };
 use crate::{
     client::by_leader::leader_of,
@@ -15,6 +17,10 @@ use crate::{
 
 /// How many times longer than an unknown topic one is waited for that was known before.
 const KNOWN_TOPIC_PATIENCE: u32 = 10;
+
+/// How many fetches are under way in all, at least, if there are as many partitions: what one of them
+/// brings hides the round trip of the others.
+const MAX_TURNS: usize = 3;
 
 impl Driver {
     /// The first look at the metadata; usually it is there already, from finding the offsets.
@@ -33,6 +39,14 @@ impl Driver {
         };
         self.refresh.last = Instant::now();
         self.take_ids(&metadata)?;
+        if !self.waits {
+            let leaders: BTreeSet<Option<i32>> = self
+                .partitions
+                .iter()
+                .map(|partition| leader_of(&metadata, &partition.topic, partition.index).ok())
+                .collect();
+            self.turns = (MAX_TURNS / leaders.len().max(1)).max(1);
+        }
         self.assign();
         Ok(())
     }
@@ -107,12 +121,15 @@ impl Driver {
     pub(super) fn assign(&mut self) {
         let now = Instant::now();
         let metadata = self.client.metadata();
-        for partition in self.partitions.iter_mut().filter(|partition| partition.phase != Phase::Done) {
+        let turns = self.turns;
+        let open = self.partitions.iter_mut().enumerate();
+        for (at, partition) in open.filter(|(_, partition)| partition.phase != Phase::Done) {
             match leader_of(&metadata, &partition.topic, partition.index) {
                 Ok(leader) => {
                     let preferred = partition.preferred_replica;
                     let preferred = preferred.filter(|replica| metadata.brokers.contains_key(replica));
-                    let owner = preferred.unwrap_or(leader);
+                    let broker = preferred.unwrap_or(leader);
+                    let owner = Place { broker, turn: at % turns };
                     partition.owner = Some(owner);
                     let known = metadata.topic(&partition.topic);
                     let known = known.and_then(|topic| topic.partition(partition.index));
@@ -130,9 +147,9 @@ impl Driver {
         }
         // Brokers without partitions have no say in how the budget is shared.
         let partitions = &self.partitions;
-        self.brokers.retain(|id, broker| {
+        self.brokers.retain(|place, broker| {
             broker.state != BrokerState::Idle
-                || partitions.iter().any(|partition| partition.owner == Some(*id))
+                || partitions.iter().any(|partition| partition.owner == Some(*place))
         });
     }
 
@@ -143,7 +160,8 @@ impl Driver {
         let known = metadata.topic(&partition.topic).and_then(|topic| topic.partition(partition.index));
         known.is_some_and(|known| {
             known.leader.is_some()
-                && (known.leader != partition.owner || known.leader_epoch != partition.leader_epoch)
+                && (known.leader != partition.owner.map(|owner| owner.broker)
+                    || known.leader_epoch != partition.leader_epoch)
         })
     }
 

@@ -36,8 +36,8 @@ pub(super) struct Partition {
     /// What an answer may hold of it.
     pub(super) max_bytes: usize,
     pub(super) phase: Phase,
-    /// The broker that it is fetched from, and the leader epoch that is claimed there.
-    pub(super) owner: Option<i32>,
+    /// Where it is fetched from, and the leader epoch that is claimed there.
+    pub(super) owner: Option<Place>,
     pub(super) leader_epoch: Option<i32>,
     /// A replica nearby that the leader has pointed to (KIP-392).
     pub(super) preferred_replica: Option<i32>,
@@ -47,6 +47,14 @@ pub(super) struct Partition {
     /// Whether the consumer has been told that it is at the end.
     told_end: bool,
     fruitless: u32,
+}
+
+/// Where a partition is fetched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) broker: i32,
+    /// Which of the broker's fetches.
+    pub(super) turn: usize,
 }
 
 /// What happens with a partition.

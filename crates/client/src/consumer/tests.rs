@@ -213,7 +213,10 @@ fn the_end_is_reported_once_each_time_it_is_reached() {
     }
 }
 
-/// Serves the topic `t` with one partition; `answer` makes the answers to fetches.
+/// Answers with this session take a while.
+const SLOW_SESSION: i32 = 99;
+
+/// Serves the topic `t` with two partitions; `answer` makes the answers to fetches.
 fn serving<F>(answer: F) -> Client
 where
     F: FnMut(FetchRequest) -> Option<FetchResponse> + Send + 'static,
@@ -226,6 +229,10 @@ where
     Client::new(config.build().unwrap())
 }
 
+fn led(partition_index: i32) -> MetadataResponsePartition {
+    MetadataResponsePartition { partition_index, leader_id: 1, leader_epoch: 4, ..Default::default() }
+}
+
 async fn serve(mut peer: Peer, mut answer: impl FnMut(&Received) -> Option<FetchResponse>) {
     peer.negotiate().await;
     while let Some(request) = peer.receive().await {
@@ -233,15 +240,14 @@ async fn serve(mut peer: Peer, mut answer: impl FnMut(&Received) -> Option<Fetch
             let mut response = brokers(&[(1, "one")]);
             response.topics.push(MetadataResponseTopic {
                 name: Some("t".into()),
-                partitions: vec![MetadataResponsePartition {
-                    leader_id: 1,
-                    leader_epoch: 4,
-                    ..Default::default()
-                }],
+                partitions: [0, 1].map(led).into(),
                 ..Default::default()
             });
             peer.answer::<MetadataRequest>(&request, &response).await;
         } else if let Some(response) = answer(&request) {
+            if response.session_id == SLOW_SESSION {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
             peer.answer::<FetchRequest>(&request, &response).await;
         }
     }
@@ -333,4 +339,42 @@ async fn a_broker_that_holds_clients_back_is_obeyed() {
     let mut consumer = client.consume(vec![range(2)], ConsumerConfig::default()).unwrap();
     while consumer.next().await.unwrap().is_some() {}
     assert_eq!(before.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_partition_out_of_reach_is_an_error_though_others_go_on() {
+    let mut offset = 0;
+    let client = serving(move |request| {
+        let asked = |wanted: i32| {
+            let mut partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.find(|partition| partition.partition == wanted).map(|partition| partition.fetch_offset)
+        };
+        offset = asked(0).unwrap_or(offset);
+        let mut response = fetched(0, data(&[plain(offset..offset + 1)], &[]));
+        if asked(1).is_some() {
+            let error_code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+            response.responses[0].partitions.push(PartitionData {
+                partition_index: 1,
+                error_code,
+                ..Default::default()
+            });
+        }
+        Some(FetchResponse { session_id: SLOW_SESSION, ..response })
+    });
+    let config = ConsumerConfig {
+        // Both in the same fetch, as where data is waited for.
+        unreachable_timeout: std::time::Duration::from_secs(10),
+        ..ConsumerConfig::default()
+    };
+    let without_end = |partition| PartitionRange { partition, end: None, ..range(1 << 40) };
+    let before = Instant::now();
+    let mut consumer = client.consume(vec![without_end(0), without_end(1)], config).unwrap();
+    let error = loop {
+        match consumer.next().await {
+            Ok(event) => assert!(matches!(event, Some(Event::Batch(_)))),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.code(), error.partition()), (Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), Some(1)));
+    assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 }
