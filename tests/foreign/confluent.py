@@ -3,7 +3,7 @@
 import sys
 import time
 
-from confluent_kafka import Consumer, KafkaError, OFFSET_BEGINNING, Producer, TopicPartition
+from confluent_kafka import Consumer, OFFSET_BEGINNING, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec
 
 LIMIT = 30
@@ -11,24 +11,25 @@ LIMIT = 30
 
 def consumer(broker, **properties):
     defaults = {"bootstrap.servers": broker, "group.id": "foreign", "enable.auto.commit": False}
-    return Consumer({**defaults, "enable.partition.eof": True, **properties})
+    return Consumer({**defaults, **properties})
 
 
 def read_all(broker, topic, partitions, **properties):
-    """Every message from the beginning to the end of these partitions."""
+    """Every message from the beginning to the end that these partitions have now."""
     reader = consumer(broker, **properties)
-    reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
-    messages, open_partitions, until = [], set(range(partitions)), time.monotonic() + LIMIT
-    while open_partitions:
-        assert time.monotonic() < until, f"no end of {sorted(open_partitions)} after {LIMIT} s"
+    positions = [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)]
+    ends = {position.partition: reader.get_watermark_offsets(position, LIMIT)[1] for position in positions}
+    reader.assign(positions)
+    messages, left, until = [], {partition for partition, end in ends.items() if end > 0}, time.monotonic() + LIMIT
+    while left:
+        assert time.monotonic() < until, f"no end of {sorted(left)} after {LIMIT} s"
         message = reader.poll(1)
         if message is None:
             continue
-        if message.error():
-            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-            open_partitions.discard(message.partition())
-        else:
-            messages.append(message)
+        assert message.error() is None, message.error()
+        messages.append(message)
+        if message.offset() + 1 >= ends[message.partition()]:
+            left.discard(message.partition())
     reader.close()
     return messages
 
@@ -61,7 +62,7 @@ def produce_and_consume(broker, topic):
     for partition in range(3):
         want = [r for r in sent if r["partition"] == partition]
         have = [m for m in got if m.partition() == partition]
-        assert [m.offset() for m in have] == list(range(len(want))), "offsets"
+        assert [m.offset() for m in have] == list(range(len(want))), f"offsets of partition {partition}"
         assert [(m.key(), m.value(), m.headers() or []) for m in have] == \
             [(r["key"], r["value"], r.get("headers", [])) for r in want], f"partition {partition}"
         assert all(m.timestamp()[1] == r["timestamp"] for m, r in zip(have, want) if "timestamp" in r), "timestamps"
