@@ -306,15 +306,15 @@ impl Accumulator {
             }
         }
         if size > self.credit_bytes || self.credit_records == 0 {
-            let taken = self.take_credit(&mut lock(&shared.queue), size);
-            match taken {
-                Ok(true) => {}
-                Ok(false) => {
-                    // What waits for more records would wait for ever: nothing can be added to it.
+            let mut queue = lock(&shared.queue);
+            if !self.take_credit(&mut queue, size).map_err(AppendError::Closed)? {
+                let stuck = queue.settled.is_complete();
+                drop(queue);
+                if stuck {
+                    // Everything is in open batches: unless they go now, there will never be room.
                     self.seal_all(shared);
-                    return Err(AppendError::Full);
                 }
-                Err(error) => return Err(AppendError::Closed(error)),
+                return Err(AppendError::Full);
             }
         }
         let is_full = self.topics[topic].partitions[partition].open.as_ref().is_some_and(|open| {

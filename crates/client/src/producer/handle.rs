@@ -171,7 +171,9 @@ impl Producer {
     /// Those of [`Appender::append`] but `Full`.
     pub async fn append(&self, topic: Topic, record: &Record<'_>) -> Result<Position, AppendError> {
         loop {
-            match self.appender().append(topic, record) {
+            // Outside of the match, which would keep the lock while it waits.
+            let result = self.appender().append(topic, record);
+            match result {
                 Err(AppendError::Full) => self.room(record).await,
                 result => return result,
             }
@@ -184,7 +186,8 @@ impl Producer {
     /// Those of [`Appender::append`] but `Full`.
     pub async fn send(&self, topic: Topic, record: &Record<'_>) -> Result<Receipt, AppendError> {
         loop {
-            match self.appender().append_tracked(topic, record) {
+            let result = self.appender().append_tracked(topic, record);
+            match result {
                 Err(AppendError::Full) => self.room(record).await,
                 result => return result,
             }
@@ -270,8 +273,12 @@ fn room_for(record: &Record<'_>) -> usize {
     bytes + record.headers.encoded_len() + 64
 }
 
+/// Whether to try again: there is room, or nothing is left on its way that would make some, so that the open
+/// batches have to go.
 fn has_room(queue: &Queue, wanted: usize) -> bool {
-    queue.closed.is_some() || (queue.free_bytes >= wanted && queue.free_records > 0)
+    queue.closed.is_some()
+        || (queue.free_bytes >= wanted && queue.free_records > 0)
+        || queue.settled.is_complete()
 }
 
 fn flushed(queue: &mut Queue, target: u64) -> Option<Result<()>> {

@@ -110,6 +110,11 @@ impl Settled {
         }
     }
 
+    /// Whether no sealed batch is left to be settled.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
     /// Whether all batches before this one are settled.
     pub(super) fn reaches(&self, number: u64) -> bool {
         self.first >= number

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::IntoFuture,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -294,6 +295,37 @@ async fn a_full_buffer_makes_the_caller_wait() {
     }
     producer.close().await.unwrap();
     assert_eq!(fake.values(0).len(), appended + 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_full_of_open_batches_is_sent_without_lingering() {
+    let fake = Fake::default();
+    let config = config().max_message_bytes(10_000).buffer_bytes(10_000).linger(Duration::from_secs(3600));
+    let producer = Producer::new(&fake.client(), config.build().unwrap());
+    let topic = producer.topic("t").await.unwrap();
+    let start = Instant::now();
+    for number in 0..300 {
+        producer.append(topic, &to(number % 2, "some value")).await.unwrap();
+    }
+    producer.close().await.unwrap();
+    assert_eq!((fake.values(0).len(), fake.values(1).len()), (150, 150));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_futures_can_move_between_threads() {
+    fn check<T: Send>(future: T) -> T {
+        future
+    }
+    let fake = Fake::default();
+    let producer = Producer::new(&fake.client(), config().build().unwrap());
+    let topic = check(producer.topic("t")).await.unwrap();
+    check(producer.append(topic, &to(0, "v"))).await.unwrap();
+    let receipt = check(producer.send(topic, &to(0, "v"))).await.unwrap();
+    check(producer.flush()).await.unwrap();
+    check(receipt.wait()).await.unwrap();
+    check(receipt.into_future()).await.unwrap();
+    check(producer.close()).await.unwrap();
 }
 
 #[test]
