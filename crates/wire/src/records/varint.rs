@@ -105,6 +105,10 @@ pub(super) fn len_of(value: i64) -> usize {
 #[inline(always)]
 pub(super) fn put(out: &mut [u8], mut at: usize, value: i64) -> usize {
     let mut value = unzigzag(value);
+    if value < 0x80 {
+        out[at] = value as u8;
+        return at + 1;
+    }
     while value >= 0x80 {
         out[at] = value as u8 | 0x80;
         value >>= 7;
