@@ -33,7 +33,7 @@ impl Driver {
             Done::Fetched(place, Ok(response)) => self.fetched(place, response).await,
             Done::Fetched(place, Err(error)) => self.broker_failed(place, error),
             Done::Metadata(result) => self.refreshed(result),
-            Done::Ranged(at, result) => self.ranged(at, result),
+            Done::Ranged(at, result) => self.ranged(at, result).await,
         }
     }
 
@@ -256,7 +256,7 @@ impl Driver {
     }
 
     /// The range is known: reading goes on where the reset policy says, or ends with an error.
-    fn ranged(&mut self, at: usize, result: Result<(i64, i64)>) -> Result<()> {
+    async fn ranged(&mut self, at: usize, result: Result<(i64, i64)>) -> Result<()> {
         let partition = &mut self.partitions[at];
         let (first, end) = match result {
             Ok(range) => range,
@@ -284,8 +284,11 @@ impl Driver {
             topic = %partition.topic, partition = partition.index, offset = partition.position,
             reset_to = position, "the offset is out of range"
         );
-        partition.position = position;
-        partition.phase = Phase::Active;
+        partition.seek(position);
+        if let Some(offset) = partition.tell_end_at(end) {
+            let event = end_of(partition, offset);
+            self.deliver(vec![event]).await;
+        }
         Ok(())
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Driver {
     pub(super) waits: bool,
     /// How many fetches from the same leader take turns, each with its share of the partitions.
     pub(super) turns: usize,
+    /// Ends that are reached before anything is fetched.
+    ends: Vec<RawEvent>,
     sender: mpsc::Sender<Delivery>,
 }
 
@@ -110,6 +112,7 @@ impl Driver {
         let retry = Backoff::new(client.config().retry_backoff, client.config().retry_backoff_max);
         let mut by_name = HashMap::new();
         let mut partitions = Vec::with_capacity(ranges.len());
+        let mut ends = Vec::new();
         // Behind a fetch that waits for data everything else would wait too; to a pinned end none waits.
         let waits = ranges.iter().any(|range| range.end.is_none_or(|end| end > range.high_watermark));
         for range in ranges {
@@ -117,14 +120,20 @@ impl Driver {
                 let error = Error::invalid("the partition is assigned twice");
                 return Err(error.with_partition(&range.topic, range.partition));
             }
-            partitions.push(Partition::new(
+            let visible_end = range.last_stable_offset;
+            let mut partition = Partition::new(
                 range.topic,
                 range.partition,
                 range.start,
                 range.end,
                 config.partition_max_bytes,
                 retry.clone(),
-            ));
+            );
+            // Known already: no fetch need come back empty to see it.
+            if let Some(offset) = partition.tell_end_at(visible_end) {
+                ends.push(end_of(&partition, offset));
+            }
+            partitions.push(partition);
         }
         let now = Instant::now();
         Ok(Driver {
@@ -145,6 +154,7 @@ impl Driver {
             },
             waits,
             turns: 1,
+            ends,
             sender,
         })
     }
@@ -160,12 +170,7 @@ impl Driver {
     }
 
     async fn drive(&mut self) -> Result<()> {
-        let mut ends = Vec::new();
-        for partition in &mut self.partitions {
-            if partition.finish_if_done() {
-                ends.push(end_of(partition, partition.position));
-            }
-        }
+        let ends = std::mem::take(&mut self.ends);
         self.deliver(ends).await;
         if self.is_done() {
             return Ok(());

@@ -109,8 +109,19 @@ impl Partition {
         error.with_partition(&self.topic, self.index)
     }
 
+    /// The offset to report if this is the end, of the partition or of what is wanted, and it has not
+    /// been reported yet.
+    pub(super) fn tell_end_at(&mut self, visible_end: i64) -> Option<i64> {
+        let is_news = match self.end {
+            Some(_) => self.finish_if_done(),
+            None => self.position >= visible_end && !self.told_end,
+        };
+        self.told_end |= is_news;
+        is_news.then_some(self.position)
+    }
+
     /// Whether it is read to its end; says so once.
-    pub(super) fn finish_if_done(&mut self) -> bool {
+    fn finish_if_done(&mut self) -> bool {
         let done = self.phase != Phase::Done && self.end.is_some_and(|end| self.position >= end);
         if done {
             self.phase = Phase::Done;
@@ -123,6 +134,13 @@ impl Partition {
         let since = self.failing.as_ref().map_or(now, |(since, _)| *since);
         self.failing = Some((since, self.named(error)));
         self.phase = Phase::Paused(now + self.backoff.next_pause());
+    }
+
+    /// Reading goes on elsewhere.
+    pub(super) fn seek(&mut self, position: i64) {
+        self.position = position;
+        self.phase = Phase::Active;
+        self.told_end = false;
     }
 
     pub(super) fn recover(&mut self) {
@@ -199,13 +217,9 @@ impl Partition {
         } else {
             data.high_watermark
         };
-        if self.finish_if_done() || (self.position >= visible_end && !self.told_end) {
-            self.told_end = true;
-            // A record before the end is never passed by; one behind a pinned end belongs to the next
-            // run.
-            taken.reached_end =
-                Some(self.end.map_or(self.position, |end| self.position.min(end.max(before))));
-        }
+        // What lies behind a pinned end within a batch belongs to the next run.
+        let last = self.end.map_or(i64::MAX, |end| end.max(before));
+        taken.reached_end = self.tell_end_at(visible_end).map(|offset| offset.min(last));
         Ok(taken)
     }
 
