@@ -161,6 +161,9 @@ impl FormatOptions {
         if null.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
             return Err(OptionError("--null cannot have line ends in it".to_owned()));
         }
+        if null == b"\\." {
+            return Err(OptionError("--null cannot be \\., which ends the input".to_owned()));
+        }
         Ok(Dialect { delimiter, quote, null })
     }
 
@@ -249,6 +252,7 @@ mod tests {
             options(Format::Text, ";", "", "a;b"),
             options(Format::Text, "", "", "a\nb"),
             options(Format::Text, "", "", "a\\"),
+            options(Format::Csv, "", "", "\\."),
             options(Format::Csv, "'", "'", ""),
             options(Format::Csv, "", "", "\""),
         ] {

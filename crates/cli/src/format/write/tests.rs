@@ -73,6 +73,8 @@ fn text_with_other_options() {
     check(&text, None, Some(b"a;b\tc"), b"NIL;a\\;b\\tc\n");
     // What would be taken for NULL is escaped so that it is not.
     check(&text, Some(b"NIL"), Some(b"NILL"), b"\\x4eIL;NILL\n");
+    text.null = Some("é".to_owned());
+    check(&text, Some("é".as_bytes()), Some("éa".as_bytes()), "\\xc3\\xa9;éa\n".as_bytes());
     text.null = Some(String::new());
     check(&text, None, Some(b""), b";\n");
 

@@ -156,9 +156,13 @@ fn put_field(out: &mut Vec<u8>, text: &[u8], dialect: &Dialect) {
     if out[start..] == dialect.null && !text.is_empty() {
         // COPY compares before it unescapes, so any escape makes the difference.
         out.truncate(start);
-        out.extend_from_slice(b"\\x");
-        put_hex(out, &text[..1]);
-        put_escaped(out, &text[1..], dialect.delimiter);
+        // A whole character, since no line may hold a part of one.
+        let first = text[1..].iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count() + 1;
+        for byte in &text[..first] {
+            out.extend_from_slice(b"\\x");
+            put_hex(out, &[*byte]);
+        }
+        put_escaped(out, &text[first..], dialect.delimiter);
     }
 }
 
