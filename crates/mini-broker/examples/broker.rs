@@ -1,4 +1,4 @@
-//! Runs a cluster until its standard input ends: `broker [PORT] [NODES] [TOPIC:PARTITIONS]...`.
+//! Runs a cluster until its standard input ends: `broker [PORT] [NODES] [TOPIC:PARTITIONS | PROPERTY=VALUE]...`.
 
 use std::io::Read;
 
@@ -11,6 +11,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodes = arguments.next().map_or(Ok(1), |nodes| nodes.parse())?;
     let mut builder = MiniCluster::builder().listen("127.0.0.1", port).nodes(nodes);
     for topic in arguments {
+        if let Some((name, value)) = topic.split_once('=') {
+            builder = builder.config(name, value);
+            continue;
+        }
         let (name, partitions) = topic.split_once(':').unwrap_or((&topic, "1"));
         builder = builder.topic(name, partitions.parse()?);
     }

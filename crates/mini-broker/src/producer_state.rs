@@ -54,6 +54,11 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
+    /// The timestamp of the last batch appended under the current epoch.
+    pub(crate) fn last_batch_timestamp(&self) -> Option<i64> {
+        self.batches.back().map(|batch| batch.timestamp)
+    }
+
     /// The last sequence number appended under the current epoch.
     pub(crate) fn last_sequence(&self) -> Option<i32> {
         self.batches.back().map(|batch| batch.last_sequence)
@@ -133,7 +138,11 @@ impl Producers {
     /// Forgets the producers that have been silent for `expiration_ms`. Called before each append, it looks only when
     /// their number has doubled.
     pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
+        if self.by_id.len() < self.expire_from.max(MIN_EXPIRE) {
+            return;
+        }
         self.by_id.retain(|_, producer| now_ms - producer.last_timestamp < expiration_ms);
+        self.expire_from = 2 * self.by_id.len();
     }
 
     fn live(&self, producer_id: i64, now_ms: i64, expiration_ms: i64) -> Option<&Producer> {

@@ -35,18 +35,27 @@ pub(crate) struct ReadyBatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) error: ErrorCode,
+    /// What the producer is told; Kafka explains only which records are at fault.
     pub(crate) message: Option<String>,
+    /// Whether the log itself refused: the answer then tells where the log starts.
+    pub(crate) by_log: bool,
     /// Records at fault, by their place in the batch.
     pub(crate) records: Vec<(i32, String)>,
 }
 
 impl Rejected {
     pub(crate) fn new(error: ErrorCode) -> Self {
-        Self { error, message: None, records: Vec::new() }
+        Self { error, message: None, by_log: false, records: Vec::new() }
     }
 
-    fn invalid_record(message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), ..Self::new(ErrorCode::INVALID_RECORD) }
+    /// Refused by the log, with a reason for people who watch the broker.
+    pub(crate) fn by_log(error: ErrorCode, reason: impl std::fmt::Display) -> Self {
+        tracing::debug!(%error, %reason, "records refused");
+        Self { by_log: true, ..Self::new(error) }
+    }
+
+    fn invalid_record(reason: impl std::fmt::Display) -> Self {
+        Self::by_log(ErrorCode::INVALID_RECORD, reason)
     }
 }
 
@@ -56,10 +65,11 @@ impl From<RecordsError> for Rejected {
             RecordsErrorKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
             RecordsErrorKind::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
             RecordsErrorKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
-            RecordsErrorKind::UnsupportedCompression => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            // Kafka does not expect a number that is not defined.
+            RecordsErrorKind::UnsupportedCompression => ErrorCode::UNKNOWN_SERVER_ERROR,
             _ => ErrorCode::INVALID_RECORD,
         };
-        Self { message: Some(error.to_string()), ..Self::new(code) }
+        Self::by_log(code, error)
     }
 }
 
@@ -127,15 +137,23 @@ pub(crate) fn release_frame(batches: &mut [&mut ReadyBatch], frame_len: usize) {
 fn only_batch(records: Bytes, rules: &Rules) -> Result<Batch, Rejected> {
     let version = rules.produce_version;
     let mut batches = Batches::new(records);
-    let batch = batches.next().ok_or_else(|| {
-        Rejected::invalid_record(format!(
-            "Produce requests with version {version} must have at least one record batch per partition"
-        ))
-    })??;
+    let refused = |reason: &dyn std::fmt::Display, error| {
+        tracing::debug!(%reason, version, "produce request refused");
+        Rejected::new(error)
+    };
+    let batch = match batches.next() {
+        None => return Err(refused(&"no batch", ErrorCode::INVALID_RECORD)),
+        Some(Ok(batch)) => batch,
+        Some(Err(error)) if error.kind() == RecordsErrorKind::Corrupt => {
+            return Err(refused(&error, ErrorCode::CORRUPT_MESSAGE));
+        }
+        Some(Err(error)) if error.kind() == RecordsErrorKind::UnsupportedMagic => {
+            return Err(refused(&error, ErrorCode::INVALID_RECORD));
+        }
+        Some(Err(error)) => return Err(error.into()),
+    };
     if batches.next().is_some() {
-        return Err(Rejected::invalid_record(format!(
-            "Produce requests with version {version} are only allowed to contain exactly one record batch per partition"
-        )));
+        return Err(refused(&"more than one batch", ErrorCode::INVALID_RECORD));
     }
     if version < 7 && batch.attributes().compression() == Ok(Compression::Zstd) {
         return Err(Rejected::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
@@ -203,7 +221,14 @@ fn limits(rules: &Rules) -> RecordLimits {
 }
 
 fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
-    let open = batch.open(limits(rules))?;
+    let compressed = batch.attributes().compression()? != Compression::None;
+    let open = batch.open(limits(rules)).map_err(|error| match error.kind() {
+        // Kafka's decompressors throw what its broker does not expect.
+        RecordsErrorKind::InvalidRecord if compressed => {
+            Rejected::by_log(ErrorCode::UNKNOWN_SERVER_ERROR, error)
+        }
+        _ => error.into(),
+    })?;
     let mut scan = Scan { max_timestamp: -1, offsets_are_consecutive: true };
     let mut faults = Vec::new();
     let mut bad_timestamps = false;
@@ -216,7 +241,7 @@ fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
             faults.push((
                 index,
                 format!(
-                    "Compacted topic cannot accept message without key in topic partition {}-{}.",
+                    "Compacted topic cannot accept message without key in topic partition {}-{}",
                     rules.topic, rules.partition
                 ),
             ));
@@ -232,17 +257,26 @@ fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
         let message = "One or more records have been rejected due to invalid timestamp".to_owned();
         (ErrorCode::INVALID_TIMESTAMP, message)
     } else {
-        let message =
-            format!("One or more records have been rejected due to {} record errors in total", faults.len());
+        let shown = faults.iter().take(3);
+        let shown: Vec<String> = shown
+            .map(|(index, fault)| format!("RecordError(batchIndex={index}, message='{fault}')"))
+            .collect();
+        let message = format!(
+            "One or more records have been rejected due to {} record errors in total, and only showing the first three errors at most: [{}]",
+            faults.len(),
+            shown.join(", ")
+        );
         (ErrorCode::INVALID_RECORD, message)
     };
-    Err(Rejected { error, message: Some(message), records: faults })
+    Err(Rejected { error, message: Some(message), by_log: true, records: faults })
 }
 
 /// What is wrong with a record's time: too far off, or claiming to be the broker's (KIP-32, KIP-937).
 fn timestamp_fault(record: &Record<'_>, claims_log_append_time: bool, rules: &Rules) -> Option<String> {
     let settings = &rules.settings;
-    if settings.timestamp_type == TimestampType::CreateTime && record.timestamp >= 0 {
+    // As in Kafka, a claim to be the broker's time is only looked at where the topic wants the broker's time, or
+    // where there is no time at all; elsewhere it is corrected.
+    if settings.timestamp_type == TimestampType::CreateTime && record.timestamp != -1 {
         let age = i128::from(rules.now_ms) - i128::from(record.timestamp);
         let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
         if age > i128::from(before) || -age > i128::from(after) {
@@ -254,6 +288,7 @@ fn timestamp_fault(record: &Record<'_>, claims_log_append_time: bool, rules: &Ru
                 rules.now_ms.saturating_add(after),
             ));
         }
+        return None;
     }
     claims_log_append_time.then(|| {
         "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
@@ -308,7 +343,11 @@ fn rewrite(
 fn with_timestamp(batch: Batch, log_append_time: Option<i64>, max_timestamp: i64) -> Result<Bytes, Rejected> {
     match log_append_time {
         Some(now_ms) => patch(batch.into_bytes(), BatchTimestampType::LogAppendTime, now_ms),
-        None if batch.max_timestamp() == max_timestamp => Ok(batch.into_bytes()),
+        None if batch.max_timestamp() == max_timestamp
+            && batch.attributes().timestamp_type() == BatchTimestampType::CreateTime =>
+        {
+            Ok(batch.into_bytes())
+        }
         None => patch(batch.into_bytes(), BatchTimestampType::CreateTime, max_timestamp),
     }
 }

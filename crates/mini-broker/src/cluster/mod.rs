@@ -151,7 +151,8 @@ impl Cluster {
     /// # Errors
     /// UNKNOWN_TOPIC_ID or UNKNOWN_TOPIC_OR_PARTITION.
     pub(crate) fn find_topic(&mut self, name: &Str, id: Uuid) -> Result<&mut Topic, ErrorCode> {
-        if id.is_zero() {
+        // Requests name a topic or give its id, according to their version; no topic has an empty name.
+        if id.is_zero() && !name.is_empty() {
             return self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let name = self.topics.name_of(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?.clone();
@@ -170,7 +171,7 @@ impl Cluster {
             return Err(Refused::new(
                 ErrorCode::INVALID_REPLICATION_FACTOR,
                 format!(
-                    "Unable to replicate the partition {replication_factor} time(s): The target replication factor of {replication_factor} cannot be reached because only {} broker(s) are registered.",
+                    "Unable to replicate the partition {replication_factor} time(s): The target replication factor of {replication_factor} cannot be reached because only {} broker(s) are registered or some brokers have all their log directories cordoned.",
                     online.len()
                 ),
             ));

@@ -265,7 +265,7 @@ impl BrokerConfigs {
             .collect();
         if !fixed.is_empty() {
             return Err(ConfigError::new(format!(
-                "Cannot update these configs dynamically: Set({})",
+                "Cannot update these configs dynamically: [{}]",
                 fixed.join(", ")
             )));
         }

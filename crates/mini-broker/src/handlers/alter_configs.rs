@@ -13,7 +13,10 @@ use kcopy_wire::{
     },
 };
 
-use super::{Context, describe_configs::resource_type};
+use super::{
+    Context,
+    describe_configs::{CLIENT_METRICS, resource_type},
+};
 use crate::{
     cluster::{Cluster, Refused, topics::check_name},
     config::{BrokerConfigs, Kind, broker_row, group_row, topic_row},
@@ -133,6 +136,7 @@ pub(crate) fn handle_incremental(
 fn outcome(answer: Result<(), Refused>) -> (ErrorCode, Option<Str>) {
     match answer {
         Ok(()) => (ErrorCode::NONE, None),
+        Err(refused) if refused.message.is_empty() => (refused.error, None),
         Err(refused) => (refused.error, Some(refused.message.into())),
     }
 }
@@ -209,9 +213,28 @@ fn altered(cluster: &Cluster, context: &Context, alteration: &Alteration) -> Res
             }
             BrokerConfigs::check_group(&after).map_err(invalid_config)?;
         }
+        resource_type::CLIENT_METRICS => check_client_metrics(name, &after)?,
         _ => {}
     }
     Ok(after)
+}
+
+fn check_client_metrics(name: &str, properties: &Properties) -> Result<(), Refused> {
+    if name.is_empty() {
+        return Err(invalid_request("Subscription name can't be empty"));
+    }
+    let known = |name: &String| CLIENT_METRICS.iter().any(|(known, _, _)| known == name);
+    if let Some(unknown) = properties.keys().find(|name| !known(name)) {
+        return Err(invalid_request(format!("Unknown client metrics configuration: {unknown}")));
+    }
+    let interval = properties.get("interval.ms");
+    let fits = |value: &String| value.trim().parse().is_ok_and(|ms: i32| (100..=3_600_000).contains(&ms));
+    match interval.filter(|value| !fits(value)) {
+        Some(value) => Err(invalid_request(format!(
+            "Invalid value {value} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Checks what needs no state.
@@ -287,7 +310,11 @@ fn apply(
             after.insert(change.name.clone(), parts.join(","));
         }
         Operation::Unknown(operation) => {
-            return Err(invalid_request(format!("Unknown operations type {operation}")));
+            // Kafka stumbles over it where it does not validate brokers' properties.
+            return Err(match alteration.kind {
+                resource_type::BROKER => invalid_request(format!("Unknown operations type {operation}")),
+                _ => Refused::new(ErrorCode::UNKNOWN_SERVER_ERROR, ""),
+            });
         }
     }
     Ok(())

@@ -29,7 +29,11 @@ static FEATURES: &[(&str, i16, i16, i16)] = &[
     ("transaction.version", 0, 2, 2),
 ];
 
-pub(crate) fn handle(_: &mut Cluster, context: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
+pub(crate) fn handle(
+    cluster: &mut Cluster,
+    context: &Context,
+    request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
     let named = |text: &str| {
         let edge = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
         let inner = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
@@ -38,10 +42,10 @@ pub(crate) fn handle(_: &mut Cluster, context: &Context, request: ApiVersionsReq
     if context.version >= 3
         && !(named(&request.client_software_name) && named(&request.client_software_version))
     {
-        return ApiVersionsResponse {
-            error_code: ErrorCode::INVALID_REQUEST,
-            ..ApiVersionsResponse::default()
-        };
+        return failed(ErrorCode::INVALID_REQUEST);
+    }
+    if let Err(error) = check_expectation(cluster, context, &request) {
+        return failed(error);
     }
     let supported = FEATURES
         .iter()
@@ -69,6 +73,26 @@ pub(crate) fn handle(_: &mut Cluster, context: &Context, request: ApiVersionsReq
             })
             .collect(),
         ..ApiVersionsResponse::default()
+    }
+}
+
+fn failed(error_code: ErrorCode) -> ApiVersionsResponse {
+    ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() }
+}
+
+/// A client may say whom it expects to talk to, with cluster and node, or not at all.
+fn check_expectation(
+    cluster: &Cluster,
+    context: &Context,
+    request: &ApiVersionsRequest,
+) -> Result<(), ErrorCode> {
+    match (request.cluster_id.as_ref(), request.node_id) {
+        (None, -1) => Ok(()),
+        (None, _) | (Some(_), -1) => Err(ErrorCode::INVALID_REQUEST),
+        (Some(cluster_id), node_id) if *cluster_id == cluster.cluster_id && node_id == context.node_id => {
+            Ok(())
+        }
+        _ => Err(ErrorCode::REBOOTSTRAP_REQUIRED),
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn handle(
         };
         let (error_code, error_message) = match created {
             Ok(()) => (ErrorCode::NONE, None),
+            Err(refused) if refused.message.is_empty() => (refused.error, None),
             Err(refused) => (refused.error, Some(refused.message.into())),
         };
         response.results.push(CreatePartitionsTopicResult {
@@ -52,10 +53,8 @@ pub(crate) fn handle(
 
 fn create(cluster: &mut Cluster, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
     let name = &wanted.name;
-    let topic = cluster.topics.get(name).ok_or_else(|| {
-        let message = "This server does not host this topic-partition.";
-        Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
-    })?;
+    let unknown = || Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "");
+    let topic = cluster.topics.get(name).ok_or_else(unknown)?;
     let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let replicas = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
     let additional = wanted.count - before;
@@ -70,7 +69,7 @@ fn create(cluster: &mut Cluster, wanted: &CreatePartitionsTopic, validate_only: 
         )));
     }
     if i64::from(additional) > MAX_PARTITIONS {
-        let message = "Excessively large number of partitions per request.";
+        let message = "Excessively large number of additional partitions per request.";
         return Err(Refused::new(ErrorCode::POLICY_VIOLATION, message));
     }
     let placement = match &wanted.assignments {

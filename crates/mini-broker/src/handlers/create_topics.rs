@@ -35,25 +35,31 @@ pub(crate) fn handle(
             repeated.insert(&topic.name);
         }
     }
+    // All names are checked against the topics of before the request: two new ones may well collide.
+    let checked: Vec<Result<(), Refused>> =
+        request.topics.iter().map(|topic| cluster.check_new_topic(&topic.name)).collect();
     let partitions: i64 = request.topics.iter().map(|topic| i64::from(topic.num_partitions.max(0))).sum();
     let mut response = CreateTopicsResponse::default();
-    for topic in &request.topics {
+    for (topic, checked) in request.topics.iter().zip(checked) {
         if repeated.contains(&topic.name) && response.topics.iter().any(|done| done.name == topic.name) {
             continue;
         }
         let created = if repeated.contains(&topic.name) {
             Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+        } else if topic.name == "__cluster_metadata" {
+            let message = format!("Creation of internal topic {} is prohibited.", topic.name);
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, message))
         } else if partitions > MAX_PARTITIONS {
             let message = "Excessively large number of partitions per request.";
             Err(Refused::new(ErrorCode::POLICY_VIOLATION, message))
         } else {
-            create(cluster, context, topic, request.validate_only)
+            checked.and_then(|()| create(cluster, context, topic, request.validate_only))
         };
         response.topics.push(created.unwrap_or_else(|refused| CreatableTopicResult {
             name: topic.name.clone(),
             error_code: refused.error,
             error_message: Some(refused.message.into()),
-            configs: None,
+            configs: Some(Vec::new()),
             ..CreatableTopicResult::default()
         }));
     }
@@ -66,7 +72,6 @@ fn create(
     topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatableTopicResult, Refused> {
-    cluster.check_new_topic(&topic.name)?;
     let properties = properties_of(topic)?;
     cluster
         .configs
@@ -81,6 +86,7 @@ fn create(
     let entries = cluster.configs.describe_topic(&properties, context.node_id);
     let mut answer = CreatableTopicResult {
         name: topic.name.clone(),
+        error_message: None,
         num_partitions: i32::try_from(placement.len()).unwrap_or(i32::MAX),
         replication_factor: placement
             .first()

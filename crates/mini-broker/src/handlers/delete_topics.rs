@@ -4,7 +4,7 @@
 //! - 5: error messages
 //! - 6: topics by id
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcopy_wire::{
     ErrorCode, Str, Uuid,
@@ -24,12 +24,25 @@ pub(crate) fn handle(
     } else {
         request.topic_names.into_iter().map(|name| (Some(name), Uuid::ZERO)).collect()
     };
-    let mut seen = BTreeSet::new();
+    // Whatever is named twice, also once by name and once by id, is not deleted at all.
+    let target = |(name, id): &(Option<Str>, Uuid)| match name {
+        Some(name) => Ok(name.clone()),
+        None => cluster.topics.name_of(id).cloned().ok_or(*id),
+    };
+    let mut counts = BTreeMap::new();
+    for topic in &wanted {
+        *counts.entry(target(topic)).or_insert(0) += 1;
+    }
+    let targets: Vec<_> = wanted.iter().map(target).collect();
+    let mut refused = BTreeSet::new();
     let mut response = DeleteTopicsResponse::default();
-    for (name, id) in wanted {
-        let repeated = !seen.insert((name.clone(), id));
+    for ((name, id), target) in wanted.into_iter().zip(targets) {
+        let repeated = counts.get(&target).is_some_and(|count| *count > 1);
+        if repeated && !refused.insert(target) {
+            continue;
+        }
         let deleted = if repeated {
-            Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name or id."))
+            Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
         } else {
             delete(cluster, name.as_ref(), id)
         };
@@ -50,7 +63,7 @@ fn delete(cluster: &mut Cluster, name: Option<&Str>, id: Uuid) -> Result<(Str, U
     let unknown = |error| Refused::new(error, "This server does not host this topic-partition.");
     let name = match name {
         Some(_) if !id.is_zero() => {
-            let message = "Topic name and id are mutually exclusive.";
+            let message = "You may not specify both topic name and topic id.";
             return Err(Refused::new(ErrorCode::INVALID_REQUEST, message));
         }
         Some(name) => name.clone(),

@@ -21,20 +21,19 @@ pub(crate) fn handle(
     _: &Context,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
-    let failed = |error_code, message: &str| DescribeClusterResponse {
+    let failed = |error_code, message: String| DescribeClusterResponse {
         error_code,
         error_message: Some(message.into()),
-        endpoint_type: request.endpoint_type,
         ..DescribeClusterResponse::default()
     };
     match request.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let message = "The request was sent to an endpoint of the wrong type.";
-            return failed(ErrorCode::MISMATCHED_ENDPOINT_TYPE, message);
+            let message = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            return failed(ErrorCode::MISMATCHED_ENDPOINT_TYPE, message.into());
         }
-        _ => {
-            let message = "The endpoint type is not supported.";
+        other => {
+            let message = format!("Unsupported endpoint type {other}");
             return failed(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, message);
         }
     }

@@ -32,6 +32,10 @@ pub(super) mod resource_type {
     pub(crate) const GROUP: i8 = 32;
 }
 
+/// The properties of a client metrics subscription (KIP-714).
+pub(super) static CLIENT_METRICS: [(&str, Kind, &str); 3] =
+    [("interval.ms", Kind::Int, "300000"), ("match", Kind::List, ""), ("metrics", Kind::List, "")];
+
 pub(crate) fn handle(
     cluster: &mut Cluster,
     context: &Context,
@@ -42,7 +46,6 @@ pub(crate) fn handle(
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
-            error_message: None,
             ..DescribeConfigsResult::default()
         };
         match described {
@@ -76,10 +79,8 @@ fn entries(
     match resource.resource_type {
         resource_type::TOPIC => {
             check_name(name).map_err(|message| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message))?;
-            let topic = cluster.topics.get(name).ok_or_else(|| {
-                let message = "This server does not host this topic-partition.";
-                Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
-            })?;
+            let unknown = || Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "");
+            let topic = cluster.topics.get(name).ok_or_else(unknown)?;
             Ok(cluster.configs.describe_topic(&topic.properties, context.node_id))
         }
         resource_type::BROKER if name.is_empty() => Ok(cluster.configs.describe(None)),
@@ -97,14 +98,17 @@ fn entries(
         }
         resource_type::CLIENT_METRICS => {
             let properties = cluster.client_metrics.get(name);
-            let entries = properties.into_iter().flatten().map(|(name, value)| Entry {
-                name: name.clone(),
-                value: Some(value.clone()),
-                source: Source::ClientMetrics,
-                read_only: false,
-                sensitive: false,
-                kind: Kind::List,
-                synonyms: Vec::new(),
+            let entries = CLIENT_METRICS.iter().map(|(name, kind, default)| {
+                let value = properties.and_then(|properties| properties.get(*name));
+                Entry {
+                    name: (*name).to_owned(),
+                    source: value.map_or(Source::Default, |_| Source::ClientMetrics),
+                    value: Some(value.cloned().unwrap_or_else(|| (*default).to_owned())),
+                    read_only: false,
+                    sensitive: false,
+                    kind: *kind,
+                    synonyms: Vec::new(),
+                }
             });
             Ok(entries.collect())
         }

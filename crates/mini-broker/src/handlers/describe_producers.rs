@@ -11,7 +11,7 @@ use kcopy_wire::{
 };
 
 use super::Context;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, topics::check_name};
 
 pub(crate) fn handle(
     cluster: &mut Cluster,
@@ -31,14 +31,24 @@ pub(crate) fn handle(
 }
 
 fn describe(cluster: &Cluster, context: &Context, topic: &str, partition_index: i32) -> PartitionResponse {
-    let failed =
-        |error_code| PartitionResponse { partition_index, error_code, ..PartitionResponse::default() };
+    let failed = |error_code, message: Option<String>| PartitionResponse {
+        partition_index,
+        error_code,
+        error_message: message.map(Into::into),
+        ..PartitionResponse::default()
+    };
     let found = cluster.topics.get(topic).and_then(|topic| topic.partition(partition_index));
     let Some(partition) = found else {
-        return failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        return match check_name(topic) {
+            Ok(()) => {
+                let message = "This server does not host this topic-partition.";
+                failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(message.into()))
+            }
+            Err(message) => failed(ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message)),
+        };
     };
     if let Err(error) = partition.check_leader(context.node_id, None) {
-        return failed(error);
+        return failed(error, None);
     }
     let now_ms = cluster.clock.now_ms();
     let expiration_ms = cluster.configs.number("producer.id.expiration.ms", None);
@@ -50,7 +60,7 @@ fn describe(cluster: &Cluster, context: &Context, topic: &str, partition_index: 
                 producer_id,
                 producer_epoch: i32::from(producer.producer_epoch),
                 last_sequence: producer.last_sequence().unwrap_or(-1),
-                last_timestamp: producer.last_timestamp,
+                last_timestamp: producer.last_batch_timestamp().unwrap_or(-1),
                 coordinator_epoch: -1,
                 ..ProducerState::default()
             })

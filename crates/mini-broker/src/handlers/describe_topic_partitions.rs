@@ -38,12 +38,28 @@ pub(crate) fn handle(
         None => (Str::default(), 0),
         Some(cursor) => (cursor.topic_name.clone(), usize::try_from(cursor.partition_index).unwrap_or(0)),
     };
+    // Kafka fails the whole request over a bad name or cursor.
+    let bad_cursor = request.cursor.as_ref().is_some_and(|cursor| {
+        let nothing_left = names.iter().all(|name| *name < cursor.topic_name);
+        let passed_over = names.iter().any(|name| *name < cursor.topic_name);
+        cursor.partition_index < 0 || (!request.topics.is_empty() && (nothing_left || passed_over))
+    });
+    if bad_cursor || names.iter().any(|name| check_name(name).is_err()) {
+        let error = if bad_cursor { ErrorCode::INVALID_REQUEST } else { ErrorCode::UNKNOWN_SERVER_ERROR };
+        return DescribeTopicPartitionsResponse {
+            topics: names.into_iter().map(|name| failed(name, error)).collect(),
+            ..DescribeTopicPartitionsResponse::default()
+        };
+    }
     names.retain(|name| *name >= first_topic);
     let mut room = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, MOST_PARTITIONS);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let Some(topic) = cluster.topics.get(&name) else {
-            response.topics.push(unknown(name));
+            response.topics.push(DescribeTopicPartitionsResponseTopic {
+                topic_authorized_operations: ALL_TOPIC_OPERATIONS,
+                ..failed(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            });
             continue;
         };
         let from = if name == first_topic { first_partition } else { 0 };
@@ -67,13 +83,9 @@ fn cursor(topic_name: Str, partition: usize) -> Cursor {
     Cursor { topic_name, partition_index: i32::try_from(partition).unwrap_or(i32::MAX), ..Cursor::default() }
 }
 
-fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
+fn failed(name: Str, error_code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
-        error_code: if check_name(&name).is_ok() {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        } else {
-            ErrorCode::INVALID_TOPIC_EXCEPTION
-        },
+        error_code,
         name: Some(name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }

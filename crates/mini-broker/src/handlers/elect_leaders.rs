@@ -23,12 +23,6 @@ pub(crate) fn handle(
     _: &Context,
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
-    if !matches!(request.election_type, PREFERRED | UNCLEAN) {
-        return ElectLeadersResponse {
-            error_code: ErrorCode::INVALID_REQUEST,
-            ..ElectLeadersResponse::default()
-        };
-    }
     let everything = request.topic_partitions.is_none();
     let wanted: Vec<(Str, Vec<i32>)> = match request.topic_partitions {
         Some(topics) => topics.into_iter().map(|topic| (topic.topic, topic.partitions)).collect(),
@@ -63,6 +57,9 @@ pub(crate) fn handle(
 fn elect(cluster: &mut Cluster, topic: &str, index: i32, election_type: i8) -> (ErrorCode, Option<String>) {
     let Cluster { topics, nodes, waiting, .. } = cluster;
     let unknown = |what: String| (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(format!("No such {what}")));
+    if !matches!(election_type, PREFERRED | UNCLEAN) {
+        return (ErrorCode::INVALID_REQUEST, Some(format!("Unknown election type {election_type}")));
+    }
     let Some(found) = topics.get_mut(topic) else {
         return unknown(format!("topic as {topic}"));
     };

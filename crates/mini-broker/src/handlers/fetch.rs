@@ -40,7 +40,8 @@ pub(crate) struct Plan {
     mode: FetchMode,
     targets: Vec<FetchTarget>,
     min_bytes: u64,
-    max_bytes: usize,
+    /// `None` for a negative number, which Kafka stumbles over when it comes to read.
+    max_bytes: Option<usize>,
     max_wait: Duration,
     read_committed: bool,
     /// Bytes that could be sent already.
@@ -78,13 +79,13 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchReq
         }
     };
     let limit = cluster.configs.number("fetch.max.bytes", Some(context.node_id));
-    let max_bytes = i64::from(request.max_bytes).min(limit).max(0);
+    let max_bytes = i64::from(request.max_bytes).min(limit);
     let mut plan = Plan {
         context: context.clone(),
         mode,
         targets,
         min_bytes: u64::try_from(i64::from(request.min_bytes).min(max_bytes)).unwrap_or(0),
-        max_bytes: usize::try_from(max_bytes).unwrap_or(0),
+        max_bytes: usize::try_from(max_bytes).ok(),
         max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         read_committed: request.isolation_level == READ_COMMITTED,
         available: 0,
@@ -155,7 +156,10 @@ impl Read {
         };
         for target in &plan.targets {
             let data = match find_partition(cluster, target) {
-                Err(error) => failed(target, error),
+                // Kafka leaves the list of aborted transactions empty here, and out in all other errors.
+                Err(error) => {
+                    PartitionData { aborted_transactions: Some(Vec::new()), ..failed(target, error) }
+                }
                 Ok(partition) => {
                     read.known_partitions += 1;
                     let data = read_partition(partition, plan, target, read.bytes);
@@ -290,8 +294,11 @@ fn read_partition(
     }
     let end_offset =
         if plan.read_committed { partition.log.last_stable_offset() } else { partition.log.high_watermark() };
-    let room = plan.max_bytes.saturating_sub(bytes_before);
-    let max_bytes = usize::try_from(target.max_bytes).unwrap_or(0).min(room);
+    let partition_max_bytes = usize::try_from(target.max_bytes).ok();
+    let (Some(max_bytes), Some(partition_max_bytes)) = (plan.max_bytes, partition_max_bytes) else {
+        return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+    };
+    let max_bytes = partition_max_bytes.min(max_bytes.saturating_sub(bytes_before));
     let slices = partition
         .log
         .read(target.fetch_offset, end_offset, max_bytes, bytes_before == 0)

@@ -33,7 +33,11 @@ pub(crate) fn handle(
     let found = find(cluster, &request.key, request.key_type);
     FindCoordinatorResponse {
         error_code: found.error_code,
-        error_message: found.error_message,
+        // Kafka writes the error's name here even if there is none; the form with several keys leaves it empty.
+        error_message: Some(match found.error_message.as_deref() {
+            None | Some("") if found.error_code.is_ok() => "NONE".into(),
+            message => message.unwrap_or_default().into(),
+        }),
         node_id: found.node_id,
         host: found.host,
         port: found.port,
@@ -45,7 +49,7 @@ fn find(cluster: &Cluster, key: &Str, key_type: i8) -> Coordinator {
     let failed = |error_code, message: Option<&str>| Coordinator {
         key: key.clone(),
         error_code,
-        error_message: message.map(Into::into),
+        error_message: Some(message.unwrap_or_default().into()),
         node_id: -1,
         port: -1,
         ..Coordinator::default()
@@ -64,7 +68,7 @@ fn find(cluster: &Cluster, key: &Str, key_type: i8) -> Coordinator {
             node_id: node.id,
             host: node.host.as_str().into(),
             port: i32::from(node.port),
-            error_message: Some("NONE".into()),
+            error_message: Some(Str::default()),
             ..Coordinator::default()
         },
     }

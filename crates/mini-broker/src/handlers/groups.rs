@@ -3,6 +3,8 @@
 //! Groups have no members yet: each is an empty classic group without a protocol. A broker answers for the groups that
 //! it coordinates.
 
+use std::collections::BTreeSet;
+
 use kcopy_wire::{
     ErrorCode, Str,
     messages::{
@@ -80,15 +82,17 @@ pub(crate) fn delete(
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
+    let mut seen = BTreeSet::new();
     for id in request.groups_names {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
         let deleted = cluster.check_coordinator(&id, context.node_id).and_then(|()| {
             let removed = cluster.groups.by_id.remove(&id);
             removed.map(drop).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)
         });
-        let missing = deleted == Err(ErrorCode::GROUP_ID_NOT_FOUND);
         response.results.push(DeletableGroupResult {
             error_code: deleted.err().unwrap_or(ErrorCode::NONE),
-            error_message: missing.then(|| format!("Group {id} not found.").into()),
             group_id: id,
             ..DeletableGroupResult::default()
         });
@@ -101,7 +105,11 @@ pub(crate) fn delete_offsets(
     context: &Context,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let checked = cluster.check_coordinator(&request.group_id, context.node_id);
+    let checked = if request.group_id.is_empty() {
+        Err(ErrorCode::INVALID_GROUP_ID)
+    } else {
+        cluster.check_coordinator(&request.group_id, context.node_id)
+    };
     let found = checked.and_then(|()| {
         let group = cluster.groups.get_mut(&request.group_id);
         group.ok_or(ErrorCode::GROUP_ID_NOT_FOUND)

@@ -75,7 +75,13 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ListOffs
     }
     let mut topics: Vec<(Str, Vec<Answer>)> = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let answers = topic.partitions.iter().map(|wanted| {
+        let mut refused = BTreeSet::new();
+        // A partition that is asked for twice is refused, once.
+        let once = topic.partitions.iter().filter(|wanted| {
+            !repeated.contains(&(topic.name.clone(), wanted.partition_index))
+                || refused.insert(wanted.partition_index)
+        });
+        let answers = once.map(|wanted| {
             if repeated.contains(&(topic.name.clone(), wanted.partition_index)) {
                 return Answer::Ready(failed(wanted.partition_index, ErrorCode::INVALID_REQUEST));
             }

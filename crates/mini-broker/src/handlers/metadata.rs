@@ -9,12 +9,13 @@
 //! - 10: topic ids, 12: topics may be asked for by id
 //! - 13: a top-level error (KIP-1102)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcopy_wire::{
     ErrorCode, Str, Uuid,
     messages::{
         MetadataRequest, MetadataResponse,
+        metadata_request::MetadataRequestTopic,
         metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
     },
 };
@@ -57,17 +58,37 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: Metadata
         response.topics = cluster.topics.iter().map(describe).collect();
         return response;
     };
+    if let Some(error) = refusal(context, &wanted) {
+        let topics = wanted.into_iter().map(|topic| {
+            let name = topic.name.or(Some(Str::default()));
+            failed(name, topic.topic_id, error)
+        });
+        return MetadataResponse { topics: topics.collect(), ..MetadataResponse::default() };
+    }
+    let mut seen = BTreeSet::new();
     for topic in wanted {
+        if !seen.insert((topic.name.clone(), topic.topic_id)) {
+            continue;
+        }
         let answer = match &topic.name {
             Some(name) if topic.topic_id.is_zero() => {
                 by_name(cluster, name, request.allow_auto_topic_creation, with_operations)
             }
-            Some(_) => failed(None, topic.topic_id, ErrorCode::INVALID_REQUEST),
-            None => by_id(cluster, topic.topic_id, with_operations),
+            _ => by_id(cluster, topic.topic_id, with_operations),
         };
         response.topics.push(answer);
     }
     response
+}
+
+/// Whether the request as a whole cannot be answered. Versions 10 and 11 have topic ids, but not as a question.
+fn refusal(context: &Context, wanted: &[MetadataRequestTopic]) -> Option<ErrorCode> {
+    let by_id = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_zero();
+    if context.version < 12 && wanted.iter().any(by_id) {
+        return Some(ErrorCode::INVALID_REQUEST);
+    }
+    let neither = |topic: &MetadataRequestTopic| topic.name.is_none() && topic.topic_id.is_zero();
+    wanted.iter().any(neither).then_some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
 fn by_id(cluster: &Cluster, id: Uuid, with_operations: bool) -> MetadataResponseTopic {

@@ -12,6 +12,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod elect_leaders;
 pub(crate) mod fetch;
@@ -175,6 +176,7 @@ serve! {
     DescribeProducers DescribeProducersRequest DescribeProducersResponse 0 - 0 Some(0) => describe_producers::handle;
     ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse 0 - 1 Some(0) => list_config_resources::handle;
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse 0 - 0 Some(0) => describe_topic_partitions::handle;
+    DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse 0 - 2 Some(0) => describe_quorum::handle;
     Metadata MetadataRequest MetadataResponse 0 - 13 Some(0) => metadata::handle;
     ApiVersions ApiVersionsRequest ApiVersionsResponse 0 - 5 Some(0) => api_versions::handle;
 }

@@ -74,10 +74,9 @@ fn check_group(cluster: &Cluster, context: &Context, request: &OffsetCommitReque
     if request.generation_id_or_member_epoch < 0 {
         return Ok(());
     }
-    let names_member = !request.member_id.is_empty() || request.group_instance_id.is_some();
     Err(match cluster.groups.get(&request.group_id) {
-        Some(_) if names_member => ErrorCode::UNKNOWN_MEMBER_ID,
+        Some(_) => ErrorCode::UNKNOWN_MEMBER_ID,
         None if context.version >= 9 => ErrorCode::GROUP_ID_NOT_FOUND,
-        _ => ErrorCode::ILLEGAL_GENERATION,
+        None => ErrorCode::ILLEGAL_GENERATION,
     })
 }

@@ -57,5 +57,8 @@ fn find(
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let client_epoch = (wanted.current_leader_epoch >= 0).then_some(wanted.current_leader_epoch);
     partition.check_leader(context.node_id, client_epoch)?;
+    if wanted.leader_epoch < 0 {
+        return Ok(None);
+    }
     Ok(partition.log.end_of_epoch(wanted.leader_epoch, partition.leader_epoch))
 }

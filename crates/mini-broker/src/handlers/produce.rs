@@ -11,21 +11,26 @@
 //! - 12: transactions v2 (KIP-890); transactions are not served yet
 //! - 13: topic ids (KIP-516)
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use kcopy_wire::{
     ErrorCode, RecordBytes, Str, Uuid,
     messages::{
         ProduceRequest, ProduceResponse,
+        produce_request::PartitionProduceData,
         produce_response::{
             BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
             TopicProduceResponse,
         },
     },
+    records::Batches,
 };
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, RequestBody, refuse};
 use crate::{
     clock::Clock,
     cluster::{
@@ -33,6 +38,7 @@ use crate::{
         topics::{Topic, is_internal},
     },
     config::TopicSettings,
+    log::Log,
     producer_state::Verdict,
     validation::{ReadyBatch, Rejected, Rules, release_frame, validate},
 };
@@ -69,24 +75,50 @@ struct CheckedTopic {
 }
 
 pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ProduceRequest) -> Outcome {
+    let transactional = request.topic_data.iter().flat_map(|topic| &topic.partition_data).any(|partition| {
+        let records = partition.records.clone().map(RecordBytes::into_bytes);
+        Batches::new(records.unwrap_or_default())
+            .any(|batch| batch.is_ok_and(|batch| batch.attributes().is_transactional()))
+    });
+    if transactional {
+        // Without a transactional id nobody may write these; with one, transactions would have to be served.
+        let error = match request.transactional_id {
+            None => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            Some(_) => ErrorCode::INVALID_TXN_STATE,
+        };
+        let refused = refuse(context, &RequestBody::Produce(request), error);
+        return refused.map_or(Outcome::Close("a produce with acks=0 failed"), Outcome::Reply);
+    }
     let topics = request.topic_data.into_iter().map(|topic| {
         let found = find(cluster, context, &topic.name, topic.topic_id).ok();
         UncheckedTopic {
             settings: found.map(|topic| topic.settings.clone()),
             name: topic.name,
             id: topic.topic_id,
-            partitions: topic
-                .partition_data
-                .into_iter()
-                .map(|partition| (partition.index, partition.records))
-                .collect(),
+            partitions: once_each(topic.partition_data),
         }
     });
     Outcome::Validate(Box::new(Validation {
         context: context.clone(),
         acks: request.acks,
-        topics: topics.collect(),
+        topics: topics.filter(|topic| !topic.partitions.is_empty()).collect(),
     }))
+}
+
+/// The last mention of a partition counts, as in a map.
+fn once_each(partitions: Vec<PartitionProduceData>) -> Vec<(i32, Option<RecordBytes>)> {
+    let mut once: Vec<(i32, Option<RecordBytes>)> = Vec::with_capacity(partitions.len());
+    let mut places: HashMap<i32, usize> = HashMap::with_capacity(partitions.len());
+    for partition in partitions {
+        match places.get(&partition.index) {
+            Some(place) => once[*place].1 = partition.records,
+            None => {
+                places.insert(partition.index, once.len());
+                once.push((partition.index, partition.records));
+            }
+        }
+    }
+    once
 }
 
 fn find<'a>(
@@ -162,7 +194,15 @@ pub(crate) fn append(cluster: &mut Cluster, append: Append) -> Outcome {
             let appended = append_partition(cluster, &context, acks, (&topic.name, topic.id, index), checked);
             let mut partition = match appended {
                 Ok(partition) => partition,
-                Err(rejected) => refusal(index, rejected),
+                Err(rejected) => {
+                    let by_log = rejected.by_log;
+                    let mut refusal = refusal(index, rejected);
+                    if by_log && let Ok(topic) = find(cluster, &context, &topic.name, topic.id) {
+                        let log = topic.partition(index).map(|partition| &partition.log);
+                        refusal.log_start_offset = log.map_or(-1, Log::log_start_offset);
+                    }
+                    refusal
+                }
             };
             failed |= partition.error_code.is_err();
             if context.version >= 10 && partition.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER {
@@ -224,8 +264,8 @@ fn append_partition(
     if acks == -1 && partition.isr.len() < min_insync_replicas {
         return Err(Rejected::new(ErrorCode::NOT_ENOUGH_REPLICAS));
     }
-    let batch = checked?;
     let log_start_offset = partition.log.log_start_offset();
+    let batch = checked?;
     let answer = |base_offset, log_append_time: Option<i64>| PartitionProduceResponse {
         index,
         base_offset,
@@ -238,10 +278,12 @@ fn append_partition(
             Verdict::Append => {}
             Verdict::Duplicate(before) => return Ok(answer(before.base_offset, Some(before.timestamp))),
             Verdict::InvalidProducerEpoch { .. } => {
-                return Err(Rejected::new(ErrorCode::INVALID_PRODUCER_EPOCH));
+                let reason = "a newer instance of the producer has written";
+                return Err(Rejected::by_log(ErrorCode::INVALID_PRODUCER_EPOCH, reason));
             }
             Verdict::OutOfOrderSequence { .. } => {
-                return Err(Rejected::new(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+                let reason = "a batch before this one is missing";
+                return Err(Rejected::by_log(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, reason));
             }
         }
     }
@@ -251,6 +293,7 @@ fn append_partition(
         .append(&batch.bytes, leader_epoch)
         .ok_or_else(|| Rejected::new(ErrorCode::CORRUPT_MESSAGE))?;
     if let Some(stamp) = batch.stamp {
+        partition.producers.expire(now_ms, expiration_ms);
         partition.producers.appended(stamp, base_offset, batch.max_timestamp, now_ms);
     }
     if !partition.waiters.is_empty() {

@@ -185,7 +185,7 @@ async fn deleted_records_are_out_of_range() {
     for _ in 0..5 {
         peer.produce("t", 0, batch(&["a", "b"])).await;
     }
-    let mut delete = |offset| DeleteRecordsRequest {
+    let delete = |offset| DeleteRecordsRequest {
         topics: vec![delete_records_request::DeleteRecordsTopic {
             name: "t".into(),
             partitions: vec![delete_records_request::DeleteRecordsPartition {

@@ -15,15 +15,15 @@ use kcopy_wire::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// When simulated clocks start: 2023-11-14.
-pub const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
 /// A cluster in memory whose clock stands at [`START_MS`].
-pub fn builder() -> MiniClusterBuilder {
+pub(crate) fn builder() -> MiniClusterBuilder {
     MiniCluster::builder().in_memory().clock(Clock::starting_at(START_MS))
 }
 
 /// A connection to one broker.
-pub struct Peer {
+pub(crate) struct Peer {
     stream: DuplexStream,
     buffer: BytesMut,
     correlation_id: i32,
@@ -31,12 +31,12 @@ pub struct Peer {
 
 impl Peer {
     /// Connects to the first broker.
-    pub async fn connect(cluster: &MiniCluster) -> Self {
+    pub(crate) async fn connect(cluster: &MiniCluster) -> Self {
         Self::connect_to(cluster, 1).await
     }
 
     /// Connects to a broker.
-    pub async fn connect_to(cluster: &MiniCluster, node_id: i32) -> Self {
+    pub(crate) async fn connect_to(cluster: &MiniCluster, node_id: i32) -> Self {
         let address = cluster.address(node_id).expect("the broker exists");
         let (host, port) = address.rsplit_once(':').expect("a host and a port");
         let port = port.parse().expect("a port number");
@@ -45,20 +45,20 @@ impl Peer {
     }
 
     /// Sends a request without waiting for the answer.
-    pub async fn send<R: Request>(&mut self, request: &R, version: i16) {
+    pub(crate) async fn send<R: Request>(&mut self, request: &R, version: i16) {
         self.correlation_id += 1;
         let frame =
             encode_request(request, version, self.correlation_id, Some("test")).expect("the request fits");
         self.send_bytes(&frame.to_bytes()).await;
     }
 
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         // A broker that has closed the connection is what some tests expect to see when they read.
         let _ = self.stream.write_all(bytes).await;
     }
 
     /// The next frame; `None` when the broker has closed the connection.
-    pub async fn read_frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn read_frame(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = split(&mut self.buffer, 1 << 30).expect("a sane length") {
                 return Some(frame);
@@ -71,19 +71,19 @@ impl Peer {
     }
 
     /// The answer to the oldest request that has none yet.
-    pub async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+    pub(crate) async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
         let frame = self.read_frame().await.expect("an answer");
         decode_response::<R>(frame, version).expect("a well-formed answer").1
     }
 
     /// Sends a request and waits for the answer.
-    pub async fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+    pub(crate) async fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         self.send(request, version).await;
         self.receive::<R>(version).await
     }
 
     /// Produces one batch with acks=-1.
-    pub async fn produce(
+    pub(crate) async fn produce(
         &mut self,
         topic: &str,
         partition: i32,
@@ -94,13 +94,18 @@ impl Peer {
     }
 
     /// Fetches one partition without waiting.
-    pub async fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> fetch_response::PartitionData {
+    pub(crate) async fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> fetch_response::PartitionData {
         let response: FetchResponse = self.call(&fetch(topic, partition, offset), 12).await;
         response.responses[0].partitions[0].clone()
     }
 
     /// The id of a topic.
-    pub async fn topic_id(&mut self, topic: &str) -> Uuid {
+    pub(crate) async fn topic_id(&mut self, topic: &str) -> Uuid {
         let request = MetadataRequest {
             topics: Some(vec![metadata_request::MetadataRequestTopic {
                 name: Some(topic.into()),
@@ -112,7 +117,7 @@ impl Peer {
     }
 
     /// Creates a topic with properties.
-    pub async fn create_topic(&mut self, name: &str, configs: &[(&str, &str)]) -> ErrorCode {
+    pub(crate) async fn create_topic(&mut self, name: &str, configs: &[(&str, &str)]) -> ErrorCode {
         let configs = configs.iter().map(|(name, value)| create_topics_request::CreatableTopicConfig {
             name: (*name).into(),
             value: Some((*value).into()),
@@ -132,7 +137,7 @@ impl Peer {
     }
 }
 
-pub fn produce(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
+pub(crate) fn produce(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
     ProduceRequest {
         acks: -1,
         timeout_ms: 1000,
@@ -149,7 +154,7 @@ pub fn produce(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
     }
 }
 
-pub fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
+pub(crate) fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
     FetchRequest {
         max_wait_ms: 0,
         min_bytes: 1,
@@ -170,17 +175,22 @@ pub fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
 }
 
 /// A batch of records without keys, all at [`START_MS`].
-pub fn batch(values: &[&str]) -> Bytes {
+pub(crate) fn batch(values: &[&str]) -> Bytes {
     batch_with(Compression::None, ProducerStamp::NONE, START_MS, values)
 }
 
 /// A batch of an idempotent producer.
-pub fn stamped(id: i64, epoch: i16, base_sequence: i32, values: &[&str]) -> Bytes {
+pub(crate) fn stamped(id: i64, epoch: i16, base_sequence: i32, values: &[&str]) -> Bytes {
     let stamp = ProducerStamp { id, epoch, base_sequence, transactional: false };
     batch_with(Compression::None, stamp, START_MS, values)
 }
 
-pub fn batch_with(compression: Compression, stamp: ProducerStamp, timestamp: i64, values: &[&str]) -> Bytes {
+pub(crate) fn batch_with(
+    compression: Compression,
+    stamp: ProducerStamp,
+    timestamp: i64,
+    values: &[&str],
+) -> Bytes {
     let mut builder = BatchBuilder::new(BatchOptions::new(compression));
     for value in values {
         builder.append(timestamp, None, Some(value.as_bytes()), Headers::EMPTY).expect("the record fits");
@@ -189,7 +199,7 @@ pub fn batch_with(compression: Compression, stamp: ProducerStamp, timestamp: i64
 }
 
 /// The values and offsets of fetched records.
-pub fn values(data: &fetch_response::PartitionData) -> Vec<(i64, String)> {
+pub(crate) fn values(data: &fetch_response::PartitionData) -> Vec<(i64, String)> {
     let records = data.records.clone().unwrap_or_default().into_bytes();
     let mut values = Vec::new();
     for batch in kcopy_wire::records::Batches::new(records) {

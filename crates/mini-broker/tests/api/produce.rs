@@ -78,11 +78,7 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
         ("no records", with_field(&good, 57, &0_i32.to_be_bytes()), ErrorCode::INVALID_RECORD),
         ("a wrong last offset", with_field(&good, 23, &9_i32.to_be_bytes()), ErrorCode::INVALID_RECORD),
         ("a control batch", with_field(&good, 21, &control.to_be_bytes()), ErrorCode::INVALID_RECORD),
-        (
-            "the broker's time",
-            with_field(&good, 21, &log_append_time.to_be_bytes()),
-            ErrorCode::INVALID_TIMESTAMP,
-        ),
+        ("the broker's time", with_field(&good, 21, &log_append_time.to_be_bytes()), ErrorCode::NONE),
         ("an id without sequence", with_field(&good, 43, &7_i64.to_be_bytes()), ErrorCode::INVALID_RECORD),
         ("too old a time", timed(START_MS - 1), ErrorCode::NONE),
         ("too new a time", timed(START_MS + 3_600_001), ErrorCode::INVALID_TIMESTAMP),
@@ -95,7 +91,12 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
             assert_eq!(answer.base_offset, -1, "{name}");
         }
     }
-    assert_eq!(cluster.offsets("t", 0).await.unwrap(), (0, 1));
+    // One was accepted for its time, and two records of a batch whose claim to carry the broker's time was corrected.
+    assert_eq!(cluster.offsets("t", 0).await.unwrap(), (0, 3));
+    let records = peer.fetch("t", 0, 0).await.records.unwrap().into_bytes();
+    for stored in Batches::new(records) {
+        assert_eq!(stored.unwrap().attributes().timestamp_type(), TimestampType::CreateTime);
+    }
 }
 
 fn timed(timestamp: i64) -> Bytes {

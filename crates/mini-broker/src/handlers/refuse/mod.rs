@@ -1,5 +1,8 @@
 //! Responses that carry nothing but an error, for injected faults.
 
+mod admin;
+mod offsets;
+
 use kcopy_wire::{
     ErrorCode,
     messages::{
@@ -89,6 +92,9 @@ pub(crate) fn refuse(
                 ..MetadataResponse::default()
             })
         }
-        _ => return None,
+        other => {
+            return offsets::refuse(context, other, error_code)
+                .or_else(|| admin::refuse(context, other, error_code));
+        }
     })
 }
