@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`columns`] | the language of `--columns` |
-//! | [`write`] | [`RecordWriter`](write::RecordWriter): COPY text, csv and binary, JSON lines, raw; kcat's output |
+//! | [`mod@write`] | [`RecordWriter`](write::RecordWriter): COPY text, csv and binary, JSON lines, raw; kcat's output |
 //! | [`read`] | [`RecordReader`](read::RecordReader): the same formats, and kcat's input |
 //! | [`template`], [`envelope`], [`pack`] | kcat's `-f`, `-J` and `-s` |
 //! | [`headers`] | headers as JSON |

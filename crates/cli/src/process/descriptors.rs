@@ -7,7 +7,7 @@ use std::{ffi::OsString, fs, os::fd::RawFd, path::Path};
 ///
 /// Call it first in `main`, while the process owns no descriptor of its own.
 pub fn close_inherited_descriptors(arguments: &[OsString]) {
-    let keep: Vec<RawFd> = arguments.iter().filter_map(|argument| named_descriptor(argument)).collect();
+    let keep: Vec<RawFd> = arguments.iter().filter_map(named_descriptor).collect();
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
     // Collected first: closing while the folder is being read would close the folder itself.
     let open: Vec<RawFd> =

@@ -21,7 +21,7 @@ const PIPE_BYTES: usize = 1 << 20;
 
 /// The bytes that are gathered before they are written. PostgreSQL reads 4 KiB at a time, and each write
 /// that it has to wait for costs a switch between the two processes.
-pub const BLOCK_BYTES: usize = 256 << 10;
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
 /// The reader of standard output has gone away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +91,13 @@ impl Stdout {
         let mut pause = Duration::from_micros(50);
         loop {
             let waiting = ioctl_fionread(stdout())?;
-            if reader_is_gone(0)? {
+            // Nothing tells that a pipe is drained. That its reader went ends the pause at once.
+            if reader_is_gone(if waiting == 0 { Duration::ZERO } else { pause })? {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone));
             }
             if waiting == 0 {
                 return Ok(());
             }
-            std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
         }
     }
@@ -143,9 +143,8 @@ fn wait_until_writable() -> io::Result<()> {
     }
 }
 
-fn reader_is_gone(timeout_ms: i64) -> io::Result<bool> {
-    let timeout =
-        rustix::event::Timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
+fn reader_is_gone(within: Duration) -> io::Result<bool> {
+    let timeout = rustix::event::Timespec::try_from(within).map_err(io::Error::other)?;
     let mut polled = [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())];
     poll(&mut polled, Some(&timeout))?;
     Ok(polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))

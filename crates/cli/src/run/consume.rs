@@ -189,10 +189,10 @@ impl Run<'_> {
                 }
             };
             match event {
-                Event::Batch(batch) => {
-                    if self.write_batch(writer, &batch)? == Flow::LimitReached || self.is_over() {
-                        return Ok(());
-                    }
+                Event::Batch(batch)
+                    if (self.write_batch(writer, &batch)? == Flow::LimitReached || self.is_over()) =>
+                {
+                    return Ok(());
                 }
                 Event::EndOfPartition { topic, partition, offset } => {
                     self.partitions.advance(&topic, partition, offset);
@@ -217,7 +217,7 @@ impl Run<'_> {
             None => self.consumer.next_blocking()?,
             Some(wake) => {
                 let next = tokio::time::timeout_at(wake, self.consumer.next());
-                match self.network.handle().block_on(async { next.await }) {
+                match self.network.handle().block_on(next) {
                     Ok(event) => event?,
                     Err(_) => return Ok(Waited::Woken),
                 }

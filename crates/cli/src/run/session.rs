@@ -16,7 +16,7 @@ use crate::{
 
 /// A client and its runtime: one thread, since starting a pool costs more than a short run takes.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     /// Where the client's tasks run.
     pub runtime: Runtime,
     /// The client; it connects when it is first used.
@@ -28,7 +28,7 @@ impl Session {
     ///
     /// # Errors
     /// Properties that the client refuses.
-    pub fn new(common: &Common) -> Result<Session, Failure> {
+    pub(super) fn new(common: &Common) -> Result<Session, Failure> {
         Session::with(common, false)
     }
 
@@ -37,7 +37,7 @@ impl Session {
     ///
     /// # Errors
     /// Properties that the client refuses.
-    pub fn for_producer(common: &Common) -> Result<Session, Failure> {
+    pub(super) fn for_producer(common: &Common) -> Result<Session, Failure> {
         Session::with(common, true)
     }
 
@@ -59,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn into_background(self) -> Result<Network, Failure> {
+    pub(super) fn into_background(self) -> Result<Network, Failure> {
         let handle = self.runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -73,14 +73,14 @@ impl Session {
     }
 
     /// Runs `work` to its end on this thread.
-    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 }
 
 /// A runtime that goes on, on a thread of its own, until this is dropped.
 #[derive(Debug)]
-pub struct Network {
+pub(super) struct Network {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -88,7 +88,7 @@ pub struct Network {
 
 impl Network {
     /// For work on other threads.
-    pub fn handle(&self) -> &Handle {
+    pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 }
