@@ -235,7 +235,8 @@ impl Accumulator {
     ) -> Result<Appended<'_>, AppendError> {
         let topic_index = topic.0 as usize;
         let state = &mut self.topics[topic_index];
-        let partition = match record.partition {
+        let mut is_sticky = false;
+        let mut partition = match record.partition {
             Some(partition) => {
                 if partition < 0 || partition as usize >= state.partitions.len() {
                     return Err(self.unknown_partition(topic_index, partition));
@@ -246,7 +247,10 @@ impl Accumulator {
                 let count = state.partitions.len() as u32;
                 match self.partitioner.choose(record.key, count) {
                     Choice::Partition(partition) => partition as usize,
-                    Choice::Sticky => state.spread.sticky(count) as usize,
+                    Choice::Sticky => {
+                        is_sticky = true;
+                        state.spread.sticky(count) as usize
+                    }
                     Choice::Random => state.spread.random(count) as usize,
                 }
             }
@@ -265,7 +269,7 @@ impl Accumulator {
             None => false,
         };
         if !fits {
-            self.make_room(shared, topic_index, partition, size)?;
+            partition = self.make_room(shared, topic_index, partition, size, is_sticky)?;
         }
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
@@ -286,7 +290,8 @@ impl Accumulator {
         Ok(Appended { position: Position { partition: partition as i32, index }, open })
     }
 
-    /// Prepares the open batch of a partition for one more record: the slow path, once per batch and portion.
+    /// Prepares the open batch of a partition for one more record, or that of the next one for a record that
+    /// goes where there is a batch: the slow path, once per batch and portion. Says which partition it is.
     #[cold]
     fn make_room(
         &mut self,
@@ -294,7 +299,8 @@ impl Accumulator {
         topic: usize,
         partition: usize,
         size: usize,
-    ) -> Result<(), AppendError> {
+        is_sticky: bool,
+    ) -> Result<usize, AppendError> {
         if size + HEADER_LEN > self.max_message_bytes {
             // The overhead is an upper bound: only here, where it decides, is it worth being exact.
             let exact = size + HEADER_LEN - RECORD_OVERHEAD;
@@ -323,16 +329,19 @@ impl Accumulator {
         });
         if is_full && let Some(unfinished) = self.close_batch(topic, partition) {
             self.push(shared, unfinished);
-            let state = &mut self.topics[topic];
-            let count = state.partitions.len() as u32;
-            if state.spread.sticky(count) as usize == partition {
+            if is_sticky {
+                // The record begins a batch elsewhere: here it would be left behind alone.
+                let state = &mut self.topics[topic];
+                let count = state.partitions.len() as u32;
                 state.spread.advance(count);
+                let next = state.spread.sticky(count) as usize;
+                return self.make_room(shared, topic, next, size, false);
             }
         }
         if self.topics[topic].partitions[partition].open.is_none() {
             self.open_batch(shared, topic, partition);
         }
-        Ok(())
+        Ok(partition)
     }
 
     fn take_credit(&mut self, queue: &mut Queue, size: usize) -> Result<bool, Error> {

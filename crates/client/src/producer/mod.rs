@@ -74,13 +74,15 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use kcopy_wire::records::Headers;
-
 pub use self::{
     acknowledgement::{Receipt, RecordPlacement},
     config::{Acks, ProducerConfig, ProducerConfigBuilder},
     error::{AppendError, DeliveryFailure, RecordError},
     handle::{Appender, Producer},
+};
+pub use kcopy_wire::{
+    partitioner::Partitioner,
+    records::{Compression, Headers, HeadersBuf},
 };
 
 /// A topic that a [`Producer`] knows. Only of use with that one.
