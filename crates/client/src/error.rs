@@ -306,6 +306,7 @@ fn describe(code: ErrorCode) -> String {
         ErrorCode::TOPIC_AUTHORIZATION_FAILED
         | ErrorCode::GROUP_AUTHORIZATION_FAILED
         | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => "an ACL denies this",
+        ErrorCode::POLICY_VIOLATION => "a policy of the cluster or of the topic forbids this",
         ErrorCode::REQUEST_TIMED_OUT => "the broker ran out of time",
         _ => "",
     };

@@ -174,7 +174,14 @@ impl Driver {
         }
         let preferred = data.preferred_read_replica;
         let partition = &mut self.partitions[at];
+        partition.recover();
         let taken = partition.take(data, place.broker, held, &self.config)?;
+        if partition.is_stuck()
+            && let Some(broker) = self.brokers.get_mut(&place)
+        {
+            // Perhaps the broker remembers another offset than it was told: it is told again.
+            broker.session.reset();
+        }
         events.extend(taken.batches.into_iter().map(RawEvent::Batch));
         if let Some(offset) = taken.reached_end {
             events.push(end_of(partition, offset));

@@ -251,7 +251,8 @@ impl Driver {
                 });
                 if let Some(broker) = self.brokers.get_mut(&place) {
                     broker.state = BrokerState::Connecting;
-                    broker.session.lose();
+                    // The next one closes it: brokers remember sessions beyond their connections.
+                    broker.session.reset();
                 }
                 Ok(false)
             }
@@ -322,7 +323,8 @@ impl Driver {
         let now = Instant::now();
         let brokers = self.brokers.values().filter_map(|broker| broker.not_before).filter(|at| *at > now);
         let refresh = (self.refresh.is_wanted && !self.refresh.is_running).then_some(self.refresh.not_before);
-        let reach = self.partitions.iter().filter_map(|partition| {
+        let open = self.partitions.iter().filter(|partition| partition.phase != Phase::Done);
+        let reach = open.filter_map(|partition| {
             partition.failing.as_ref().map(|(since, _)| *since + self.config.unreachable_timeout)
         });
         let age = Some(self.refresh.last + self.client.config().metadata_max_age).filter(|at| *at > now);

@@ -120,6 +120,11 @@ impl Partition {
         is_news.then_some(self.position)
     }
 
+    /// Whether the last answer brought bytes and no progress.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.fruitless > 0
+    }
+
     /// Whether it is read to its end; says so once.
     fn finish_if_done(&mut self) -> bool {
         let done = self.phase != Phase::Done && self.end.is_some_and(|end| self.position >= end);

@@ -97,6 +97,12 @@ impl Session {
 
     /// Takes the session id of an answer without a session error.
     pub(super) fn accept(&mut self, session_id: i32) {
+        if self.epoch == 0 && session_id != 0 && session_id == self.id {
+            // The very session that was to be closed: whoever answered has not done what was asked, and
+            // remembers other offsets.
+            self.reset();
+            return;
+        }
         self.id = session_id;
         self.epoch = match (session_id, self.epoch) {
             (0, _) => 0,
@@ -211,6 +217,9 @@ mod tests {
         session.accept(77);
         session.request(&wanted(&[(0, 9)]), false);
         session.reset();
+        check(&session.request(&wanted(&[(0, 0)]), false), 77, 0, &[(0, 0)], &[]);
+        // An answer that knows nothing of the end of the old session.
+        session.accept(77);
         check(&session.request(&wanted(&[(0, 0)]), false), 77, 0, &[(0, 0)], &[]);
         session.lose();
         check(&session.request(&wanted(&[(0, 0)]), false), 0, 0, &[(0, 0)], &[]);

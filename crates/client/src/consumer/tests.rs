@@ -295,7 +295,10 @@ async fn sessions_that_the_broker_forgets_are_begun_anew() {
             _ => {
                 let offset = named?.fetch_offset;
                 let response = fetched(0, data(&[plain(offset..offset + 1)], &[]));
-                Some(FetchResponse { session_id: 70, ..response })
+                // The one that was given up is closed: the next one has another id.
+                let closes = request.session_epoch == 0 && request.session_id == 70;
+                let session_id = if closes || request.session_id == 71 { 71 } else { 70 };
+                Some(FetchResponse { session_id, ..response })
             }
         }
     });
@@ -307,7 +310,7 @@ async fn sessions_that_the_broker_forgets_are_begun_anew() {
     }
     assert_eq!((events, before.elapsed().as_millis()), (5, 0));
     let sessions = seen.lock().unwrap()[..6].to_vec();
-    assert_eq!(sessions, [(0, 0), (70, 1), (0, 0), (70, 1), (70, 0), (70, 1)]);
+    assert_eq!(sessions, [(0, 0), (70, 1), (0, 0), (70, 1), (70, 0), (71, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
