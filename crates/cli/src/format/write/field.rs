@@ -158,7 +158,9 @@ impl Field {
 }
 
 fn json<'a>(bytes: &'a [u8], rules: Rules, scratch: &mut Scratch) -> Result<Cell<'a>, Problem> {
-    require_utf8(bytes)?;
+    // No policy for invalid text makes JSON of it, so this is not a matter of text.
+    std::str::from_utf8(bytes)
+        .map_err(|error| Problem::InvalidJson { position: error.valid_up_to(), reason: "not valid UTF-8" })?;
     Scanner::check(bytes, rules, &mut scratch.nesting)?;
     Ok(Cell::Json(bytes))
 }

@@ -243,6 +243,11 @@ fn types_are_checked_in_every_format() {
             b"{\"a\":}",
             &format!("column doc: invalid JSON at position 5: a value was expected; {as_it_is}"),
         );
+        check_error(
+            &options(format, "doc json = value"),
+            b"\"\xff\"",
+            &format!("column doc: invalid JSON at position 1: not valid UTF-8; {as_it_is}"),
+        );
         let or_text = "declare the column as int8 or text to load it";
         check_error(
             &options(format, "n int2 = value"),
