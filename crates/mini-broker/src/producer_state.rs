@@ -92,6 +92,10 @@ impl Producers {
         if stamp.producer_epoch < producer.producer_epoch {
             return Verdict::InvalidProducerEpoch { current_epoch: producer.producer_epoch };
         }
+        // A producer id without an epoch says nothing about what may follow.
+        if producer.producer_epoch < 0 {
+            return Verdict::Append;
+        }
         let in_sequence = if stamp.producer_epoch == producer.producer_epoch {
             producer.last_sequence().is_none_or(|last| stamp.base_sequence == sequence_plus(last, 1))
         } else {
@@ -195,6 +199,11 @@ mod tests {
                 "an older epoch is fenced",
                 &[stamp(2, 0, 3), stamp(1, 3, 1)],
                 &[Append, InvalidProducerEpoch { current_epoch: 2 }],
+            ),
+            (
+                "no epoch, no order",
+                &[stamp(-1, 0, 1), stamp(0, 5, 1), stamp(0, 6, 1)],
+                &[Append, Append, Append],
             ),
             ("sequences wrap", &[stamp(0, i32::MAX - 1, 2), stamp(0, 0, 1)], &[Append, Append]),
             ("a batch may wrap inside", &[stamp(0, i32::MAX, 2), stamp(0, 1, 1)], &[Append, Append]),

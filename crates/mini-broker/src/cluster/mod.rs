@@ -146,13 +146,12 @@ impl Cluster {
         id
     }
 
-    /// A topic by name or, where the name is absent, by id: what a request of any version gives.
+    /// A topic by id, or by name where the request's version has no ids.
     ///
     /// # Errors
     /// UNKNOWN_TOPIC_ID or UNKNOWN_TOPIC_OR_PARTITION.
-    pub(crate) fn find_topic(&mut self, name: &Str, id: Uuid) -> Result<&mut Topic, ErrorCode> {
-        // Requests name a topic or give its id, according to their version; no topic has an empty name.
-        if id.is_zero() && !name.is_empty() {
+    pub(crate) fn find_topic(&mut self, by_id: bool, name: &Str, id: Uuid) -> Result<&mut Topic, ErrorCode> {
+        if !by_id {
             return self.topics.get_mut(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let name = self.topics.name_of(&id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?.clone();

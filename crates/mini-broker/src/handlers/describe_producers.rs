@@ -40,9 +40,11 @@ fn describe(cluster: &Cluster, context: &Context, topic: &str, partition_index: 
     let found = cluster.topics.get(topic).and_then(|topic| topic.partition(partition_index));
     let Some(partition) = found else {
         return match check_name(topic) {
+            // Kafka explains this for topics, not for partitions.
             Ok(()) => {
                 let message = "This server does not host this topic-partition.";
-                failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(message.into()))
+                let unknown_topic = cluster.topics.get(topic).is_none();
+                failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, unknown_topic.then(|| message.into()))
             }
             Err(message) => failed(ErrorCode::INVALID_TOPIC_EXCEPTION, Some(message)),
         };

@@ -33,6 +33,9 @@ pub(crate) fn handle(
             .collect(),
     };
     let mut response = ElectLeadersResponse::default();
+    if !matches!(request.election_type, PREFERRED | UNCLEAN) {
+        response.error_code = ErrorCode::INVALID_REQUEST;
+    }
     for (topic, partitions) in wanted {
         let mut result = ReplicaElectionResult { topic, ..ReplicaElectionResult::default() };
         for partition_id in partitions {

@@ -155,7 +155,7 @@ impl Read {
             endpoints: BTreeSet::new(),
         };
         for target in &plan.targets {
-            let data = match find_partition(cluster, target) {
+            let data = match find_partition(cluster, plan, target) {
                 // Kafka leaves the list of aborted transactions empty here, and out in all other errors.
                 Err(error) => {
                     PartitionData { aborted_transactions: Some(Vec::new()), ..failed(target, error) }
@@ -254,11 +254,12 @@ fn push(topics: &mut Vec<FetchableTopicResponse>, target: &FetchTarget, data: Pa
 
 fn find_partition<'a>(
     cluster: &'a mut Cluster,
+    plan: &Plan,
     target: &FetchTarget,
 ) -> Result<&'a mut Partition, ErrorCode> {
     let key = &target.key;
     cluster
-        .find_topic(&key.topic, key.topic_id)?
+        .find_topic(plan.context.version >= 13, &key.topic, key.topic_id)?
         .partition_mut(key.partition)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
@@ -357,7 +358,7 @@ pub(crate) fn park(cluster: &mut Cluster, plan: Box<Plan>, reply: Reply) {
     let id = cluster.waiting.next_id;
     cluster.waiting.next_id += 1;
     for target in &plan.targets {
-        if let Ok(partition) = find_partition(cluster, target) {
+        if let Ok(partition) = find_partition(cluster, &plan, target) {
             partition.waiters.insert(id);
         }
     }
@@ -402,7 +403,7 @@ fn unpark(cluster: &mut Cluster, id: u64) -> Option<Parked> {
     let parked = cluster.waiting.parked.remove(&id)?;
     cluster.waiting.deadlines.remove(&(parked.deadline, id));
     for target in &parked.plan.targets {
-        if let Ok(partition) = find_partition(cluster, target) {
+        if let Ok(partition) = find_partition(cluster, &parked.plan, target) {
             partition.waiters.remove(&id);
         }
     }

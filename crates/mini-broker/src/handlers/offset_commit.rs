@@ -30,7 +30,7 @@ pub(crate) fn handle(
     let max_metadata = usize::try_from(max_metadata).unwrap_or(0);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
-        let found = cluster.find_topic(&topic.name, topic.topic_id);
+        let found = cluster.find_topic(context.version >= 10, &topic.name, topic.topic_id);
         let found = found.map(|topic| (topic.name.clone(), topic.partitions.len()));
         let mut commit = |wanted: &OffsetCommitRequestPartition| {
             let (name, partitions) = found.as_ref().map_err(|error| *error)?;

@@ -127,10 +127,7 @@ fn find<'a>(
     name: &Str,
     id: Uuid,
 ) -> Result<&'a mut Topic, ErrorCode> {
-    if context.version >= 13 && id.is_zero() {
-        return Err(ErrorCode::UNKNOWN_TOPIC_ID);
-    }
-    cluster.find_topic(name, id)
+    cluster.find_topic(context.version >= 13, name, id)
 }
 
 impl Validation {

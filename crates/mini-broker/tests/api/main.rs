@@ -6,6 +6,7 @@ mod connections;
 mod faults;
 mod fetch;
 mod groups;
+mod hostile;
 mod list_offsets;
 mod metadata;
 mod peer;
