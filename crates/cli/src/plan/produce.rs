@@ -62,11 +62,12 @@ pub enum InputFormat {
 }
 
 impl InputFormat {
-    /// The reader of this input.
+    /// The reader of this input. A row of more than `max_record_bytes` is an error rather than memory.
     ///
     /// # Errors
     /// An option that means nothing in the format, or a column that has no place in a record.
-    pub fn reader(&self) -> Result<RecordReader, OptionError> {
+    pub fn reader(&self, max_record_bytes: usize) -> Result<RecordReader, OptionError> {
+        let max_record_bytes = Some(max_record_bytes);
         match self {
             Self::Delimited { delimiter, key_delimiter, fixed_key, empty_is_null } => {
                 RecordReader::delimited(DelimitedInput {
@@ -74,10 +75,12 @@ impl InputFormat {
                     key_delimiter: key_delimiter.clone(),
                     fixed_key: fixed_key.clone(),
                     empty_is_null: *empty_is_null,
-                    ..DelimitedInput::default()
+                    max_record_bytes,
                 })
             }
-            Self::Format(options) => RecordReader::new(options),
+            Self::Format(options) => {
+                RecordReader::new(&FormatOptions { max_record_bytes, ..options.clone() })
+            }
         }
     }
 

@@ -137,7 +137,7 @@ impl Run<'_> {
     }
 
     fn read_records(&mut self, input: &mut dyn Read, name: &str) -> Result<(), Failure> {
-        let reader = self.plan.format.reader();
+        let reader = self.plan.format.reader(max_row_bytes(self.producer.config()));
         let mut reader: RecordReader = reader.map_err(|error| Failure::Told(error.to_string()))?;
         while !reader.is_finished() && self.records_left > 0 {
             let length =
@@ -269,6 +269,11 @@ fn drain(input: &mut dyn Read, reader: &mut RecordReader) -> Result<(), String> 
         reader.filled(length);
         reader.read_record().map_err(|error| error.to_string())?;
     }
+}
+
+/// What a row may take: COPY's text spells a byte in up to four.
+fn max_row_bytes(config: &ProducerConfig) -> usize {
+    config.max_message_bytes.saturating_mul(4)
 }
 
 fn in_file(path: &Path, error: &std::io::Error) -> Failure {
