@@ -1,0 +1,143 @@
+//! COPY FROM and TO PROGRAM, beside `cat` and kcat.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use kcopy_tests::{Database, sql_quoted};
+
+use crate::{
+    lab::{Lab, Side},
+    measure::median,
+    report::{Cell, Measure, Report, Row, Target, Unit},
+    server::Server,
+};
+
+/// The three programs that take turns, and what each run took.
+#[derive(Default)]
+struct Rounds {
+    cat: Vec<Duration>,
+    kcat: Vec<Duration>,
+    kcopy: Vec<Duration>,
+}
+
+/// Both directions.
+pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()> {
+    let mut database = Database::create();
+    // Without statistics and vacuum in between, and without a write-ahead log.
+    database.execute("create unlogged table bench (line text) with (autovacuum_enabled = false)");
+    let file = database.folder().join("input");
+    fs::copy(lab.input.path(), &file).with_context(|| format!("writing {}", file.display()))?;
+    let topic = server.create_topic(lab, 1)?;
+    lab.produce(Side::Kcat, server, &topic, "none")?;
+
+    let rounds = from_program(lab, server, &mut database, &topic, &format!("cat {}", file.display()))?;
+    let records = lab.options.records;
+    let at_least = |bound| vec![Target::AtLeast(Measure::Wall, bound)];
+    report.push(rounds.row("COPY FROM PROGRAM", "cat", &rounds.cat, server, records, at_least(0.9)));
+    report.push(rounds.row("COPY FROM PROGRAM", "kcat", &rounds.kcat, server, records, at_least(4.0)));
+
+    let rounds = to_program(lab, server, &mut database)?;
+    report.push(rounds.row("COPY TO PROGRAM", "cat >/dev/null", &rounds.cat, server, records, vec![]));
+    report.push(rounds.row("COPY TO PROGRAM", "kcat", &rounds.kcat, server, records, at_least(3.0)));
+    fs::remove_file(&file)?;
+    server.delete_topic(&topic)
+}
+
+fn from_program(
+    lab: &Lab,
+    server: &Server,
+    database: &mut Database,
+    topic: &str,
+    cat: &str,
+) -> Result<Rounds> {
+    let consume = format!("-C -b {} -t {topic} -o beginning -e -q", server.bootstrap());
+    let kcat = format!("{} {consume}", lab.kcat.display());
+    let kcopy = format!("kafkacat {consume}");
+    let mut rounds = Rounds::default();
+    let mut loaded = Vec::new();
+    for number in 0..lab.options.pairs {
+        let Rounds { cat: by_cat, kcat: by_kcat, kcopy: by_kcopy } = &mut rounds;
+        for (program, times) in [(cat, by_cat), (&kcat, by_kcat), (&kcopy, by_kcopy)] {
+            database.execute("truncate bench; checkpoint");
+            let sql = format!("copy bench from program {}", sql_quoted(program));
+            times.push(timed(database, &sql, lab.options.records)?);
+            if number == 0 {
+                loaded.push(
+                    database.value("select count(*) || ' ' || sum(hashtextextended(line, 0)) from bench"),
+                );
+            }
+        }
+    }
+    ensure!(
+        loaded.iter().all(|sum| *sum == loaded[0]),
+        "cat, kcat and kcopy loaded different rows: {loaded:?}"
+    );
+    Ok(rounds)
+}
+
+/// Out of the table that [`from_program`] left.
+fn to_program(lab: &Lab, server: &Server, database: &mut Database) -> Result<Rounds> {
+    let mut rounds = Rounds::default();
+    for number in 0..lab.options.pairs {
+        let sql = format!("copy bench to program {}", sql_quoted("cat >/dev/null"));
+        rounds.cat.push(timed(database, &sql, lab.options.records)?);
+        let kcat = lab.kcat.clone().into_os_string();
+        for (side, program) in [(Side::Kcat, kcat.as_os_str()), (Side::Kcopy, OsStr::new("kafkacat"))] {
+            let topic = server.create_topic(lab, 1)?;
+            let produce = format!("{} -P -b {} -t {topic} -q", program.display(), server.bootstrap());
+            let sql = format!("copy bench to program {}", sql_quoted(&produce));
+            let elapsed = timed(database, &sql, lab.options.records)?;
+            match side {
+                Side::Kcat => rounds.kcat.push(elapsed),
+                Side::Kcopy => rounds.kcopy.push(elapsed),
+            }
+            if number == 0 {
+                lab.check_filled(server, &topic, 1, side.name())?;
+            }
+            server.delete_topic(&topic)?;
+        }
+    }
+    Ok(rounds)
+}
+
+fn timed(database: &mut Database, sql: &str, records: u64) -> Result<Duration> {
+    let started = Instant::now();
+    let rows = database.try_count(sql).map_err(|error| anyhow::anyhow!("{sql}: {}", error.message))?;
+    let elapsed = started.elapsed();
+    ensure!(rows == records, "{sql}: {rows} rows and not {records}");
+    Ok(elapsed)
+}
+
+impl Rounds {
+    fn row(
+        &self,
+        scenario: &str,
+        against: &str,
+        theirs: &[Duration],
+        server: &Server,
+        records: u64,
+        targets: Vec<Target>,
+    ) -> Row {
+        let cell = |times: &[Duration]| Cell {
+            value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
+            unit: Unit::RecordsPerSecond,
+            cpu_seconds: None,
+        };
+        let ratios =
+            theirs.iter().zip(&self.kcopy).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+        Row {
+            scenario: scenario.to_owned(),
+            broker: server.name().to_owned(),
+            against: against.to_owned(),
+            theirs: Some(cell(theirs)),
+            ours: cell(&self.kcopy),
+            wall: Some(median(ratios)),
+            cpu: None,
+            targets,
+        }
+    }
+}

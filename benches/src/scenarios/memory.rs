@@ -1,0 +1,67 @@
+//! What the client holds at its peak.
+
+use anyhow::Result;
+
+use crate::{
+    lab::{Lab, SIDES, Side},
+    measure::{Usage, median},
+    report::{Cell, Measure, Report, Row, Target, Unit},
+    server::Server,
+};
+
+const LIMIT_MEGABYTES: f64 = 64.0;
+
+/// A large topic, and one of many partitions: filled and read, and read by one who does not keep up.
+pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()> {
+    for (partitions, name) in [(8, "a large topic"), (1_000, "1,000 partitions")] {
+        let mut source = None;
+        let mut produced = Vec::new();
+        for side in SIDES {
+            let topic = server.create_topic(lab, partitions)?;
+            produced.push(lab.produce(side, server, &topic, "none")?);
+            lab.check_filled(server, &topic, partitions, side.name())?;
+            match source {
+                None => source = Some(topic),
+                Some(_) => server.delete_topic(&topic)?,
+            }
+        }
+        report.push(row(format!("peak memory, produce, {name}"), server, &produced));
+
+        let source = source.expect("both sides have produced");
+        let mut consumed = Vec::new();
+        for side in SIDES {
+            consumed.push(lab.consume(side, server, &source).run()?);
+        }
+        report.push(row(format!("peak memory, consume, {name}"), server, &consumed));
+
+        let mut read_slowly = Vec::new();
+        for side in SIDES {
+            // Digesting takes longer than fetching.
+            let (usage, digest) = lab.consume(side, server, &source).digest()?;
+            lab.check_input(digest, false, side.name())?;
+            read_slowly.push(usage);
+        }
+        report.push(row(format!("peak memory, consume, {name}, slow reader"), server, &read_slowly));
+        server.delete_topic(&source)?;
+    }
+    Ok(())
+}
+
+/// `usages` are kcat's and kcopy's.
+fn row(scenario: String, server: &Server, usages: &[Usage]) -> Row {
+    let cell = |side: Side| Cell {
+        value: median(usages.get(side as usize).map(|usage| usage.max_resident_bytes as f64 / 1e6)),
+        unit: Unit::Megabytes,
+        cpu_seconds: None,
+    };
+    Row {
+        scenario,
+        broker: server.name().to_owned(),
+        against: "kcat".to_owned(),
+        theirs: Some(cell(Side::Kcat)),
+        ours: cell(Side::Kcopy),
+        wall: None,
+        cpu: None,
+        targets: vec![Target::AtMost(Measure::Value, LIMIT_MEGABYTES)],
+    }
+}

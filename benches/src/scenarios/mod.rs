@@ -1,0 +1,169 @@
+//! What is compared. Each file is a part; each part pushes its rows.
+
+mod broker;
+mod copy;
+mod latency;
+mod memory;
+mod round_trip;
+mod throughput;
+
+use anyhow::Result;
+
+use crate::{
+    Part,
+    lab::{Lab, SIDES, Side, note},
+    measure::{Usage, median},
+    report::{Cell, Report, Row, Target, Unit},
+    server::{Kind, Server},
+};
+
+/// Runs the parts that were asked for, on the brokers that are there.
+pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
+    let kafka = kafka(lab, report)?;
+    let ours = || -> Result<Option<Server>> {
+        if lab.options.brokers.is_empty() || lab.options.brokers.contains(&Kind::Kcopy) {
+            Server::ours().map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    // A broker in memory is a new one for each part, so that none pays for another's topics.
+    for (part, scenario) in [
+        (Part::Throughput, throughput::run as Scenario),
+        (Part::Latency, latency::run),
+        (Part::Copy, copy::run),
+    ] {
+        if lab.options.wants(part) {
+            if let Some(server) = ours()? {
+                scenario(lab, &server, report)?;
+            }
+            if let Some(server) = &kafka {
+                scenario(lab, server, report)?;
+            }
+        }
+    }
+    if let Some(server) = ours()? {
+        if lab.options.wants(Part::RoundTrip) {
+            round_trip::run(lab, report)?;
+        }
+        if lab.options.wants(Part::Memory) {
+            memory::run(lab, &server, report)?;
+        }
+        if lab.options.wants(Part::Broker) {
+            broker::run(lab, kafka.as_ref(), report)?;
+        }
+    }
+    Ok(())
+}
+
+type Scenario = fn(&Lab, &Server, &mut Report) -> Result<()>;
+
+/// Apache Kafka, warmed up, unless it was not asked for or cannot be had.
+fn kafka(lab: &Lab, report: &mut Report) -> Result<Option<Server>> {
+    let asked = lab.options.brokers.contains(&Kind::Kafka);
+    if !asked && !lab.options.brokers.is_empty() {
+        return Ok(None);
+    }
+    let started = Server::kafka(&lab.options.kafka_version);
+    let server = match started {
+        Err(error) if !asked => {
+            note(&format!("without Apache Kafka: {error:#}"));
+            report.facts.push(("skipped", "everything on Apache Kafka: it cannot be had here".to_owned()));
+            return Ok(None);
+        }
+        started => started?,
+    };
+    note("warming up Apache Kafka");
+    let topic = server.create_topic(lab, 1)?;
+    for _ in 0..2 {
+        lab.produce(Side::Kcat, &server, &topic, "none")?;
+        lab.consume(Side::Kcat, &server, &topic).run()?;
+    }
+    server.delete_topic(&topic)?;
+    Ok(Some(server))
+}
+
+/// What each side used, run by run.
+struct Pairs {
+    kcat: Vec<Usage>,
+    kcopy: Vec<Usage>,
+}
+
+impl Pairs {
+    /// kcat, kcopy, kcat, kcopy, ...: `run` gets the number of the pair and the side.
+    fn measure(count: usize, mut run: impl FnMut(usize, Side) -> Result<Usage>) -> Result<Self> {
+        let mut pairs = Self { kcat: Vec::new(), kcopy: Vec::new() };
+        for number in 0..count {
+            for side in SIDES {
+                let usage = run(number, side)?;
+                match side {
+                    Side::Kcat => pairs.kcat.push(usage),
+                    Side::Kcopy => pairs.kcopy.push(usage),
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// A row of records for each second.
+    fn throughput(&self, scenario: String, server: &Server, records: u64, targets: Vec<Target>) -> Row {
+        let cell = |usages: &[Usage]| Cell {
+            value: records as f64 / median_wall(usages),
+            unit: Unit::RecordsPerSecond,
+            cpu_seconds: Some(median_cpu(usages)),
+        };
+        self.row(scenario, server, cell, targets)
+    }
+
+    /// A row of milliseconds.
+    fn latency(&self, scenario: String, server: &Server, targets: Vec<Target>) -> Row {
+        let cell = |usages: &[Usage]| Cell {
+            value: 1e3 * median_wall(usages),
+            unit: Unit::Milliseconds,
+            cpu_seconds: None,
+        };
+        self.row(scenario, server, cell, targets)
+    }
+
+    fn row(
+        &self,
+        scenario: String,
+        server: &Server,
+        cell: impl Fn(&[Usage]) -> Cell,
+        targets: Vec<Target>,
+    ) -> Row {
+        Row {
+            scenario,
+            broker: server.name().to_owned(),
+            against: "kcat".to_owned(),
+            theirs: Some(cell(&self.kcat)),
+            ours: cell(&self.kcopy),
+            wall: Some(wall_ratio(&self.kcat, &self.kcopy)),
+            cpu: Some(cpu_ratio(&self.kcat, &self.kcopy)),
+            targets,
+        }
+    }
+}
+
+fn median_wall(usages: &[Usage]) -> f64 {
+    median(usages.iter().map(|usage| usage.wall.as_secs_f64()))
+}
+
+fn median_cpu(usages: &[Usage]) -> f64 {
+    median(usages.iter().map(|usage| usage.cpu.as_secs_f64()))
+}
+
+/// How many times less wall time `ours` took, pair by pair.
+fn wall_ratio(theirs: &[Usage], ours: &[Usage]) -> f64 {
+    median(theirs.iter().zip(ours).map(|(theirs, ours)| theirs.wall.as_secs_f64() / ours.wall.as_secs_f64()))
+}
+
+/// How many times less CPU time `ours` took, pair by pair.
+fn cpu_ratio(theirs: &[Usage], ours: &[Usage]) -> f64 {
+    median(theirs.iter().zip(ours).map(|(theirs, ours)| theirs.cpu.as_secs_f64() / ours.cpu.as_secs_f64()))
+}
+
+/// `1 partition`, `8 partitions`.
+fn partitions_text(partitions: u32) -> String {
+    format!("{partitions} partition{}", if partitions == 1 { "" } else { "s" })
+}
