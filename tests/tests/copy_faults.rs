@@ -25,7 +25,15 @@ struct Setting {
 impl Setting {
     /// A topic of one partition with these lines as messages, and a table of one column for them.
     fn new(column: &str, lines: impl IntoIterator<Item = String>) -> Self {
-        let broker = Broker::start();
+        Self::on(Broker::start(), column, lines)
+    }
+
+    /// The same on our own broker in any case: one that may be killed.
+    fn mortal(column: &str, lines: impl IntoIterator<Item = String>) -> Self {
+        Self::on(Broker::ours(&[]), column, lines)
+    }
+
+    fn on(broker: Broker, column: &str, lines: impl IntoIterator<Item = String>) -> Self {
         let mut database = Database::create();
         let topic = broker.create("faults", 1);
         let input = lines.into_iter().map(|line| line + "\n").collect::<String>();
@@ -216,10 +224,7 @@ fn a_full_disk_is_a_failure_even_for_one_message() {
 
 #[test]
 fn a_broker_that_dies_midway_fails_the_load() {
-    let mut setting = Setting::new("text", (0..30_000).map(|n| format!("{n:01000}")));
-    if setting.broker.is_apache_kafka() {
-        return skipped("a_broker_that_dies_midway_fails_the_load", "the broker is shared");
-    }
+    let mut setting = Setting::mortal("text", (0..30_000).map(|n| format!("{n:01000}")));
     // The load stops in its first row until the broker is dead: 30 MB are more than what the client and the pipe hold.
     setting.database.execute(
         "create function wait() returns trigger language plpgsql as \
@@ -321,10 +326,7 @@ fn a_binary_stream_without_its_trailer_fails() {
 
 #[test]
 fn copy_to_fails_when_its_messages_cannot_be_delivered() {
-    let mut setting = Setting::new("text", numbers(1));
-    if setting.broker.is_apache_kafka() {
-        return skipped("copy_to_fails_when_its_messages_cannot_be_delivered", "the broker is shared");
-    }
+    let mut setting = Setting::mortal("text", numbers(1));
     let bootstrap = setting.broker.bootstrap().to_owned();
     setting.broker.kill();
     for program in ["kcopy produce -q --timeout 2s t", "kafkacat -P -qe -m 2 -X message.timeout.ms=2000 -t t"]
