@@ -81,7 +81,7 @@ impl FormatArgs {
         let columns = self.columns.as_deref().map(Columns::parse).transpose();
         Ok(FormatOptions {
             format: self.format.map(Format::from).unwrap_or_default(),
-            columns: columns.map_err(|error| format!("--columns: {error}"))?,
+            columns: columns.map_err(|error| error.to_string())?,
             null: self.null,
             delimiter: delimiter("delimiter", self.delimiter)?,
             quote: delimiter("quote", self.quote)?,

@@ -11,7 +11,7 @@ use crate::plan::{
     CommitPolicy, Common, Consume, End, Grammar, GroupUse, Input, InputFormat, Limits, ListMetadata,
     OffsetQuery, Output, Plan, Produce, QueryOffsets, Start, TopicSelection,
 };
-use crate::properties::{ClientProperties, OffsetReset, Scope};
+use crate::properties::{ClientProperties, OffsetReset, Scope, Source};
 
 /// Checks the options against each other, in kcat's order, and makes the plan of their mode.
 pub(super) fn check(mut args: Args, environment: &Environment<'_>) -> Result<Plan, Refusal> {
@@ -21,7 +21,12 @@ pub(super) fn check(mut args: Args, environment: &Environment<'_>) -> Result<Pla
         ));
     }
     if args.properties.value("bootstrap.servers").is_none() {
-        return Err(Refusal::Usage("-b <broker,..> missing".into()));
+        // kcat has no such variable; `kcopy broker -- COMMAND` sets it for all that runs inside.
+        let Some(brokers) = environment.non_empty("KCOPY_BROKERS") else {
+            return Err(Refusal::Usage("-b <broker,..> missing".into()));
+        };
+        let pair = format!("bootstrap.servers={}", brokers.to_string_lossy());
+        args.properties.set_pair(&pair, Source::CommandLine)?;
     }
     let mode = match args.mode {
         Some(b'G') => {

@@ -6,11 +6,13 @@
 //! - Signals keep their default effect: prompt, and never exit code 0.
 //! - Descriptors that the backend leaked into the program are closed.
 
+mod closed;
 mod descriptors;
 mod stdin;
 mod stdout;
 
 pub use self::{
+    closed::{stdin_was_closed, stdout_was_closed},
     descriptors::close_inherited_descriptors,
     stdin::Stdin,
     stdout::{ReaderGone, Stdout},

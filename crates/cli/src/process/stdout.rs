@@ -82,7 +82,7 @@ impl Stdout {
     /// Written is not read: a pipe holds up to a megabyte. Other kinds of output have no reader to ask.
     ///
     /// # Errors
-    /// The reader went away, or `patience` ran out with bytes still in the pipe.
+    /// The reader went away, or the last write failed.
     pub fn wait_until_taken(&mut self) -> io::Result<()> {
         self.flush()?;
         if self.kind != FileType::Fifo {

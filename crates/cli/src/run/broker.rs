@@ -13,6 +13,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use tracing_subscriber::filter::LevelFilter;
+
 use super::failure::Failure;
 use crate::plan::BrokerPlan;
 
@@ -26,6 +28,12 @@ pub(super) fn run(plan: &BrokerPlan) -> Result<(), Failure> {
             "--control is not there yet: faults are injected through the library".into(),
         ));
     }
+    super::trace_at(match plan.verbosity {
+        0 => LevelFilter::ERROR,
+        1 => LevelFilter::WARN,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    });
     announce_properties(plan)?;
     let runtime = Builder::new_current_thread()
         .enable_all()

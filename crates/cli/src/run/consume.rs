@@ -216,7 +216,9 @@ impl Run<'_> {
         let event = match wake {
             None => self.consumer.next_blocking()?,
             Some(wake) => {
-                let next = tokio::time::timeout_at(wake, self.consumer.next());
+                // The timer must be made on the runtime, too.
+                let consumer = &mut self.consumer;
+                let next = async { tokio::time::timeout_at(wake, consumer.next()).await };
                 match self.network.handle().block_on(next) {
                     Ok(event) => event?,
                     Err(_) => return Ok(Waited::Woken),

@@ -12,16 +12,23 @@ mod session;
 mod topics;
 mod view;
 
+use tracing_subscriber::filter::LevelFilter;
+
 pub use self::failure::Failure;
-use crate::plan::{Common, Plan};
+use crate::{
+    plan::{Common, Input, Plan},
+    process,
+};
 
 /// Carries a plan out.
 ///
 /// # Errors
 /// Anything that was asked for and not done.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
+    check_descriptors(plan)?;
     if let Some(common) = plan.common() {
         tell_notices(common);
+        trace(common);
     }
     match plan {
         Plan::Print(text) => print::print(text),
@@ -33,6 +40,34 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         Plan::ClusterDescribe(plan) => metadata::describe_cluster(plan),
         Plan::Broker(plan) => broker::run(plan),
     }
+}
+
+/// What would be written to a closed standard output, or read from a closed standard input, is lost.
+fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
+    let (reads, writes) = match plan {
+        Plan::Produce(plan) => (plan.input == Input::Stdin, plan.tee),
+        Plan::Broker(plan) => (false, plan.command.is_empty()),
+        _ => (false, true),
+    };
+    if writes && process::stdout_was_closed() {
+        return Err(Failure::Told("standard output is closed: nothing can be written".into()));
+    }
+    if reads && process::stdin_was_closed() {
+        return Err(Failure::Told("standard input is closed: there is nothing to read".into()));
+    }
+    Ok(())
+}
+
+/// `-d`: what the client does, on standard error. Record values are never among it.
+fn trace(common: &Common) {
+    if !common.properties.debug.is_empty() {
+        trace_at(LevelFilter::TRACE);
+    }
+}
+
+/// Shows on standard error what the libraries report.
+fn trace_at(level: LevelFilter) {
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 }
 
 fn tell_notices(common: &Common) {

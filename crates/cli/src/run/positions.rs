@@ -1,11 +1,15 @@
 //! Where each partition starts and ends: asked once, before anything is read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use kcopy_client::{
     Assignment, Client, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange, StartOffset, Topic,
     wire::{ErrorCode, Str},
 };
+use regex_lite::Regex;
 
 use super::failure::Failure;
 use crate::{
@@ -65,15 +69,23 @@ pub(super) async fn find(
 async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Failure> {
     match &plan.topics {
         TopicSelection::Names(names) => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(*name));
             Ok(existing(client, &names).await?)
         }
         TopicSelection::Regex(patterns) => {
-            let set =
-                regex::RegexSet::new(patterns).map_err(|error| Failure::Told(format!("--regex: {error}")))?;
+            // As with Java's consumers the whole name has to match.
+            let whole = |pattern: &String| {
+                Regex::new(&format!("^(?:{pattern})$"))
+                    .map_err(|error| Failure::Told(format!("--regex {pattern}: {error}")))
+            };
+            let expressions: Vec<Regex> = patterns.iter().map(whole).collect::<Result<_, _>>()?;
             let listing = client.admin().list_topics(None).await?;
-            let matching =
-                listing.topics.into_iter().filter(|topic| !topic.is_internal && set.is_match(&topic.name));
+            let is_meant = |topic: &Topic| {
+                !topic.is_internal && expressions.iter().any(|expression| expression.is_match(&topic.name))
+            };
+            let matching = listing.topics.into_iter().filter(is_meant);
             let topics: Vec<Arc<Topic>> = matching.map(Arc::new).collect();
             if topics.is_empty() {
                 return Err(Failure::Told(format!("no topic matches {}", patterns.join(" or "))));

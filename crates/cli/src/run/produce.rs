@@ -56,6 +56,7 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
         tee: plan.tee.then(Stdout::new),
         receipts: (plan.common.verbosity >= DELIVERY_REPORTS).then(Vec::new),
         records_left: plan.max_messages.unwrap_or(u64::MAX),
+        refused: 0,
         progress: Progress::start(&plan.common, None),
     };
     let read = run.read_input();
@@ -64,6 +65,7 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
         Some(tee) => tee.flush().map_err(Failure::writing),
         None => Ok(()),
     };
+    let read = if run.refused > 0 { read.and(Err(Failure::AlreadyTold)) } else { read };
     let receipts = run.receipts.take();
     let delivered = deliver(plan, producer, &network);
     report(receipts.unwrap_or_default());
@@ -121,6 +123,8 @@ struct Run<'a> {
     tee: Option<Stdout>,
     receipts: Option<Vec<(Position, Receipt)>>,
     records_left: u64,
+    /// Records that the producer did not take, which the user has been told.
+    refused: u64,
     progress: Progress,
 }
 
@@ -178,7 +182,14 @@ impl Run<'_> {
                 value: record.value,
                 headers,
             };
-            append(&mut appender, topic, &out, &mut self.receipts).map_err(|error| self.explain(&error))?;
+            match append(&mut appender, topic, &out, &mut self.receipts) {
+                Ok(()) => {}
+                Err(error) if self.goes_on_after(&error) => {
+                    eprintln!("% Delivery failed for message: {error}");
+                    self.refused += 1;
+                }
+                Err(error) => return Err(self.explain(&error)),
+            }
             if let Some(tee) = &mut self.tee {
                 tee.write_all(record.raw).map_err(Failure::writing)?;
             }
@@ -213,6 +224,15 @@ impl Run<'_> {
             self.records_left -= 1;
         }
         Ok(())
+    }
+
+    /// kcat goes on after a record for a partition that is not there, and with `-E` after any.
+    fn goes_on_after(&self, error: &AppendError) -> bool {
+        match error {
+            AppendError::UnknownPartition { .. } => self.plan.common.grammar == Grammar::Kcat,
+            AppendError::TooLarge { .. } => self.plan.keep_going,
+            _ => false,
+        }
     }
 
     fn explain(&self, error: &AppendError) -> Failure {

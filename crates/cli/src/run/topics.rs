@@ -8,7 +8,7 @@ use kcopy_client::{
     },
     wire::{ErrorCode, Str},
 };
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::{failure::Failure, print::print, session::Session, view};
 use crate::{
