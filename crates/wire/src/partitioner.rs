@@ -69,18 +69,22 @@ impl Partitioner {
     /// A count of zero is treated as one.
     #[inline]
     pub fn choose(self, key: Option<&[u8]>, partition_count: u32) -> Choice {
-        use Partitioner::{
-            Consistent, ConsistentRandom, Fnv1a, Fnv1aRandom, Murmur2, Murmur2Random, Random, Sticky,
-        };
-        let hash = match (self, key) {
-            (Sticky, _) | (Random | ConsistentRandom | Murmur2Random | Fnv1aRandom, None) => {
-                return Choice::Sticky;
-            }
-            (Random, Some(_)) => return Choice::Random,
-            (ConsistentRandom, Some([])) => return Choice::Sticky,
-            (Consistent | ConsistentRandom, key) => crc32(key.unwrap_or_default()),
-            (Murmur2 | Murmur2Random, key) => murmur2(key.unwrap_or_default()) & 0x7fff_ffff,
-            (Fnv1a | Fnv1aRandom, key) => fnv1a(key.unwrap_or_default()),
+        use Partitioner::{ConsistentRandom, Fnv1aRandom, Murmur2Random, Random, Sticky};
+        match (self, key) {
+            (Sticky, _) | (Random | ConsistentRandom | Murmur2Random | Fnv1aRandom, None) => Choice::Sticky,
+            (Random, Some(_)) => Choice::Random,
+            (ConsistentRandom, Some([])) => Choice::Sticky,
+            (_, key) => self.by_hash(key.unwrap_or_default(), partition_count),
+        }
+    }
+
+    /// Out of line: records without a key, which are the most, shall not pay for what hashing sets up.
+    #[inline(never)]
+    fn by_hash(self, key: &[u8], partition_count: u32) -> Choice {
+        let hash = match self {
+            Partitioner::Murmur2 | Partitioner::Murmur2Random => murmur2(key) & 0x7fff_ffff,
+            Partitioner::Fnv1a | Partitioner::Fnv1aRandom => fnv1a(key),
+            _ => crc32(key),
         };
         Choice::Partition((hash % partition_count.max(1)) as i32)
     }

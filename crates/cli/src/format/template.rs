@@ -138,6 +138,18 @@ impl Template {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
+        // Values between delimiters are what nearly everybody wants: no token is looked at twice.
+        if let ([Token::Value, Token::Literal(delimiter)], Some(value), None) =
+            (&self.tokens[..], record.value, &self.value_pack)
+        {
+            out.reserve(value.len() + delimiter.len());
+            out.extend_from_slice(value);
+            match delimiter[..] {
+                [byte] => out.push(byte),
+                _ => out.extend_from_slice(delimiter),
+            }
+            return Ok(());
+        }
         for token in &self.tokens {
             match token {
                 Token::Literal(bytes) => out.extend_from_slice(bytes),

@@ -292,6 +292,9 @@ fn nullable_len(bytes: Option<&[u8]>) -> i64 {
 /// two overlapping copies of a constant size need none.
 #[inline(always)]
 fn put_bytes(out: &mut [u8], at: usize, src: &[u8]) -> usize {
+    if src.is_empty() {
+        return at;
+    }
     let end = at + src.len();
     let dst = &mut out[at..end];
     if src.len() > 128 {

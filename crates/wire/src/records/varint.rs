@@ -35,7 +35,11 @@ impl<'a> Cursor<'a> {
                 Some(zigzag_32(u32::from(a & 0x7f) | u32::from(b) << 7))
             }
             // Kafka drops what overflows in the fifth byte: so does this.
-            _ => self.long_form(5).map(|value| zigzag_32(value as u32)),
+            _ => {
+                let (value, rest) = long_form(self.0, 5)?;
+                self.0 = rest;
+                Some(zigzag_32(value as u32))
+            }
         }
     }
 
@@ -50,21 +54,12 @@ impl<'a> Cursor<'a> {
                 self.0 = rest;
                 Some(zigzag_64(u64::from(a & 0x7f) | u64::from(b) << 7))
             }
-            _ => self.long_form(MAX_LEN_64).map(zigzag_64),
-        }
-    }
-
-    #[inline(never)]
-    fn long_form(&mut self, max_len: usize) -> Option<u64> {
-        let mut value = 0u64;
-        for (at, &byte) in self.0.iter().take(max_len).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * at);
-            if byte < 0x80 {
-                self.0 = &self.0[at + 1..];
-                return Some(value);
+            _ => {
+                let (value, rest) = long_form(self.0, MAX_LEN_64)?;
+                self.0 = rest;
+                Some(zigzag_64(value))
             }
         }
-        None
     }
 
     /// Bytes behind a varint length: `Some(None)` for a negative length, which means null.
@@ -76,6 +71,20 @@ impl<'a> Cursor<'a> {
             Err(_) => Some(None),
         }
     }
+}
+
+/// A varint of any length, and what follows it. By value: a cursor whose address is taken would live in memory
+/// instead of registers.
+#[inline(never)]
+fn long_form(bytes: &[u8], max_len: usize) -> Option<(u64, &[u8])> {
+    let mut value = 0u64;
+    for (at, &byte) in bytes.iter().take(max_len).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
 }
 
 #[inline(always)]
@@ -103,12 +112,22 @@ pub(super) fn len_of(value: i64) -> usize {
 
 /// Writes `value` at `at` and returns the position behind it; `out` must have room.
 #[inline(always)]
-pub(super) fn put(out: &mut [u8], mut at: usize, value: i64) -> usize {
-    let mut value = unzigzag(value);
+pub(super) fn put(out: &mut [u8], at: usize, value: i64) -> usize {
+    let value = unzigzag(value);
     if value < 0x80 {
         out[at] = value as u8;
         return at + 1;
     }
+    if value < 0x4000 {
+        out[at] = value as u8 | 0x80;
+        out[at + 1] = (value >> 7) as u8;
+        return at + 2;
+    }
+    put_long(out, at, value)
+}
+
+#[inline(never)]
+fn put_long(out: &mut [u8], mut at: usize, mut value: u64) -> usize {
     while value >= 0x80 {
         out[at] = value as u8 | 0x80;
         value >>= 7;
