@@ -11,7 +11,7 @@ mod process;
 
 pub use broker::Broker;
 pub use database::{Database, PgError, sql_quoted};
-pub use process::{Output, Running, leftovers, run, run_with};
+pub use process::{Output, Running, is_ignored, leftovers, run, run_with};
 
 use std::{
     env, fs,

@@ -174,6 +174,14 @@ impl Drop for Running {
     }
 }
 
+/// Whether this process ignores a signal, and with it every program that it starts.
+pub fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).expect("a mask of signals");
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
 fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
