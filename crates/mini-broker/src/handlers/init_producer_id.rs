@@ -11,12 +11,12 @@ use kcopy_wire::{
     messages::{InitProducerIdRequest, InitProducerIdResponse},
 };
 
-use super::Context;
+use super::{Context, unserved};
 use crate::cluster::Cluster;
 
 pub(crate) fn handle(
     cluster: &mut Cluster,
-    _: &Context,
+    context: &Context,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let failed = |error_code| InitProducerIdResponse {
@@ -30,7 +30,10 @@ pub(crate) fn handle(
     }
     match request.transactional_id.as_deref() {
         Some("") => failed(ErrorCode::INVALID_REQUEST),
-        Some(_) => failed(ErrorCode::UNSUPPORTED_VERSION),
+        Some(_) => {
+            unserved::tell(context, "InitProducerId with a transactional id");
+            failed(ErrorCode::UNSUPPORTED_VERSION)
+        }
         None => InitProducerIdResponse {
             producer_id: cluster.new_producer_id(),
             producer_epoch: 0,

@@ -34,6 +34,7 @@ async fn api_versions_tells_what_is_served() {
         assert_eq!(range(&response, ApiKey::Fetch), Some((4, 18)));
         assert_eq!(range(&response, ApiKey::ApiVersions), Some((0, 5)));
         assert_eq!(range(&response, ApiKey::JoinGroup), None);
+        assert_eq!(range(&response, ApiKey::DescribeAcls), Some((1, 3)));
     }
     let unnamed = peer.call(&ApiVersionsRequest::default(), 3).await;
     assert_eq!(unnamed.error_code, ErrorCode::INVALID_REQUEST);
@@ -58,7 +59,7 @@ async fn nonsense_closes_its_own_connection_only() {
     let cases: [(&str, &[u8]); 9] = [
         ("an unknown key", b"\0\0\0\x0c\x7f\0\0\0\0\0\0\x01\0\x02me"),
         ("a negative key", b"\0\0\0\x0c\xff\xff\0\0\0\0\0\x01\0\x02me"),
-        ("an API that is not served", b"\0\0\0\x0c\0\x0b\0\0\0\0\0\x01\0\x02me"),
+        ("a request without its body", b"\0\0\0\x0c\0\x0b\0\0\0\0\0\x01\0\x02me"),
         ("an unknown version", b"\0\0\0\x0c\0\x03\0\x63\0\0\0\x01\0\x02me"),
         ("produce 2, though advertised", b"\0\0\0\x0c\0\0\0\x02\0\0\0\x01\0\x02me"),
         ("an empty frame", b"\0\0\0\0"),

@@ -11,3 +11,4 @@ mod list_offsets;
 mod metadata;
 mod peer;
 mod produce;
+mod unserved;

@@ -94,7 +94,8 @@ pub(crate) fn refuse(
         }
         other => {
             return offsets::refuse(context, other, error_code)
-                .or_else(|| admin::refuse(context, other, error_code));
+                .or_else(|| admin::refuse(context, other, error_code))
+                .or_else(|| other.refuse_unserved(error_code));
         }
     })
 }
