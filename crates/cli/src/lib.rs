@@ -3,6 +3,7 @@
 //! Two grammars (kcat's and kcopy's own) and Apache Kafka's `kafka-topics` flags are parsed into one
 //! checked [`plan::Plan`]. Parsing only validates, running only runs.
 
+pub mod control;
 pub mod dispatch;
 pub mod environment;
 pub mod format;

@@ -18,6 +18,7 @@ mod journal;
 mod log;
 mod mini_cluster;
 mod net;
+mod observe;
 mod producer_state;
 mod validation;
 
@@ -28,3 +29,4 @@ pub use error::Error;
 pub use faults::{Fault, FaultAction};
 pub use journal::SeenRequest;
 pub use mini_cluster::{MemoryNetwork, MiniCluster};
+pub use observe::{CommittedOffset, PartitionState, TopicState};

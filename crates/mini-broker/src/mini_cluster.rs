@@ -17,6 +17,7 @@ use crate::{
     faults::Fault,
     journal::SeenRequest,
     net::{Settings, listener},
+    observe::{self, CommittedOffset, TopicState},
 };
 
 /// How much an in-memory connection holds in each direction.
@@ -121,6 +122,12 @@ impl MiniCluster {
     #[must_use]
     pub fn address(&self, node_id: i32) -> Option<String> {
         self.nodes.get(&node_id).map(|node| node.address.to_string())
+    }
+
+    /// Whether a broker is there and not stopped.
+    #[must_use]
+    pub fn is_running(&self, node_id: i32) -> bool {
+        self.nodes.get(&node_id).is_some_and(|node| node.task.is_some())
     }
 
     /// The clock that stamps records and ends waits.
@@ -278,6 +285,22 @@ impl MiniCluster {
             Some(committed.offset)
         })
         .await
+    }
+
+    /// All topics, by name.
+    ///
+    /// # Errors
+    /// The cluster was stopped.
+    pub async fn topics(&self) -> Result<Vec<TopicState>, Error> {
+        self.on_actor(|actor| observe::topics(&actor.cluster)).await
+    }
+
+    /// What all groups have committed, by group, topic and partition.
+    ///
+    /// # Errors
+    /// The cluster was stopped.
+    pub async fn committed_offsets(&self) -> Result<Vec<CommittedOffset>, Error> {
+        self.on_actor(|actor| observe::committed_offsets(&actor.cluster)).await
     }
 
     /// Injects a fault; it acts until it is used up or cleared.

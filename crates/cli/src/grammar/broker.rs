@@ -15,10 +15,13 @@ use crate::properties::BrokerAddress;
 #[command(before_help = "Examples:
   kcopy broker
   kcopy broker --nodes 3 --topic orders:6 --config num.partitions=4
-  kcopy broker --topic orders:3 -- pytest")]
+  kcopy broker --topic orders:3 -- pytest
+  kcopy broker --control 9093 &
+  curl localhost:9093/faults -d '{\"action\":\"close\",\"api\":\"Produce\"}'
+  curl -X POST localhost:9093/nodes/1/stop")]
 pub(super) struct BrokerArgs {
     /// Where to listen; further nodes take the following ports [default: 127.0.0.1:9092, with a command free ports]
-    #[arg(long, env = "KCOPY_LISTEN", value_name = "HOST:PORT")]
+    #[arg(long, env = "KCOPY_LISTEN", value_name = "[HOST:]PORT")]
     listen: Option<String>,
     /// How many brokers
     #[arg(long, env = "KCOPY_NODES", value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -29,8 +32,9 @@ pub(super) struct BrokerArgs {
     /// A broker property by Apache Kafka's name; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value)]
     config: Vec<(String, String)>,
-    /// Where the control port listens
-    #[arg(long, env = "KCOPY_CONTROL", value_name = "HOST:PORT")]
+    /// Where a control port listens: HTTP with JSON bodies, to inject faults, stop brokers, move leaders and see
+    /// requests. `GET /` lists all. A command finds its URL in KCOPY_CONTROL_URL. Keep it on the loopback
+    #[arg(long, env = "KCOPY_CONTROL", value_name = "[HOST:]PORT")]
     control: Option<String>,
     /// Print nothing but the bootstrap servers
     #[arg(short, long, env = "KCOPY_QUIET", conflicts_with = "verbose")]
@@ -69,8 +73,12 @@ impl BrokerArgs {
     }
 }
 
-/// `HOST:PORT`; port 0 is any free one.
+/// `HOST:PORT`, or a port of 127.0.0.1; port 0 is any free one.
 fn address(option: &str, text: &str) -> Result<(String, u16), String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let port = text.parse().map_err(|_| format!("{option}: {text} is no port: 65535 is the last"))?;
+        return Ok(("127.0.0.1".to_owned(), port));
+    }
     if let Some(host) = text.strip_suffix(":0").filter(|host| !host.is_empty()) {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         return Ok((host.to_owned(), 0));

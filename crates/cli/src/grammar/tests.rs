@@ -352,3 +352,12 @@ proptest::proptest! {
         let _ = parse_with(&HashMap::new(), &args);
     }
 }
+
+#[test]
+fn a_bare_port_is_one_of_the_loopback() {
+    let Ok(Plan::Broker(plan)) = parse("broker --listen 9093 --control 0") else { panic!() };
+    assert_eq!(plan.listen, ("127.0.0.1".to_owned(), 9093));
+    assert_eq!(plan.control, Some(("127.0.0.1".to_owned(), 0)));
+    let Err(wrong) = parse("broker --listen 65536") else { panic!() };
+    assert!(wrong.contains("--listen: 65536 is no port"), "{wrong}");
+}

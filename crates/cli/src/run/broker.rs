@@ -1,7 +1,7 @@
 //! `kcopy broker`: an in-memory cluster, alone or around a command.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
 };
@@ -16,18 +16,13 @@ use tokio::{
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
-use crate::plan::BrokerPlan;
+use crate::{control::Control, plan::BrokerPlan};
 
 /// Runs the cluster until a signal comes, or the command beside it ends.
 ///
 /// # Errors
 /// Settings that cannot be, an address that is taken, or the command's own exit code.
 pub(super) fn run(plan: &BrokerPlan) -> Result<(), Failure> {
-    if plan.control.is_some() {
-        return Err(Failure::Told(
-            "--control is not there yet: faults are injected through the library".into(),
-        ));
-    }
     super::trace_at(match plan.verbosity {
         0 => LevelFilter::ERROR,
         1 => LevelFilter::WARN,
@@ -69,17 +64,40 @@ async fn serve(plan: &BrokerPlan) -> Result<(), Failure> {
     for (name, value) in &plan.configs {
         builder = builder.config(name, value);
     }
-    let cluster = builder.start().await.map_err(|error| Failure::Told(error.to_string()))?;
+    let mut cluster = builder.start().await.map_err(|error| Failure::Told(error.to_string()))?;
+    let control = listen_for_control(plan).await?;
     let servers = cluster.bootstrap_servers();
-    let ended = if plan.command.is_empty() {
-        announce(&servers)?;
-        signals.next().await;
-        Ok(())
-    } else {
-        run_command(plan, &servers, &mut signals).await
+    let running = async {
+        if plan.command.is_empty() {
+            announce(&servers)?;
+            signals.next().await;
+            Ok(())
+        } else {
+            run_command(plan, &servers, control.as_ref().map(|(_, url)| url.as_str()), &mut signals).await
+        }
+    };
+    let ended = match &control {
+        None => running.await,
+        Some((control, _)) => tokio::select! {
+            ended = running => ended,
+            never = control.serve(&mut cluster) => match never {},
+        },
     };
     cluster.stop().await;
     ended
+}
+
+/// The control port, if one is wanted, with its URL.
+async fn listen_for_control(plan: &BrokerPlan) -> Result<Option<(Control, String)>, Failure> {
+    let Some((host, port)) = &plan.control else { return Ok(None) };
+    let failed =
+        |error: io::Error| Failure::Told(format!("listening on {host}:{port} for --control: {error}"));
+    let control = Control::bind(host, *port).await.map_err(failed)?;
+    let url = format!("http://{}", control.address().map_err(failed)?);
+    if plan.verbosity > 0 && plan.command.is_empty() {
+        eprintln!("kcopy broker: control port at {url}");
+    }
+    Ok(Some((control, url)))
 }
 
 fn announce(servers: &str) -> Result<(), Failure> {
@@ -87,12 +105,20 @@ fn announce(servers: &str) -> Result<(), Failure> {
     writeln!(stdout, "{servers}").and_then(|()| stdout.flush()).map_err(Failure::writing)
 }
 
-async fn run_command(plan: &BrokerPlan, servers: &str, signals: &mut Signals) -> Result<(), Failure> {
+async fn run_command(
+    plan: &BrokerPlan,
+    servers: &str,
+    control_url: Option<&str>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let (program, arguments) = plan.command.split_first().expect("a command to run");
     let mut command = tokio::process::Command::new(program);
     command.args(arguments);
     for name in ["KCOPY_BROKERS", "BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"] {
         command.env(name, servers);
+    }
+    if let Some(url) = control_url {
+        command.env("KCOPY_CONTROL_URL", url);
     }
     let mut child = command
         .spawn()
