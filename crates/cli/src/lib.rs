@@ -10,6 +10,7 @@ pub mod format;
 pub mod grammar;
 pub mod kafka_topics;
 pub mod kcat;
+pub mod load;
 pub mod plan;
 pub mod process;
 pub mod properties;

@@ -7,6 +7,7 @@ mod broker;
 mod common;
 mod consume;
 mod formats;
+mod load;
 mod produce;
 mod shell;
 mod topic;
@@ -41,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   kcopy consume orders --group load
   kcopy consume orders --format json --from -1h --follow
+  kcopy load orders --into orders
   echo '{\"id\":1}' | kcopy produce orders --format raw
   kcopy topic create orders --partitions 3
   kcopy broker --topic orders:3 -- sh -c 'kcopy topic list'
@@ -57,9 +59,7 @@ enum Verb {
     Broker(broker::BrokerArgs),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
-    /// Kafka to PostgreSQL over the wire, exactly once (comes in a later release)
-    #[command(disable_help_flag = true)]
-    Load(LaterArgs),
+    Load(load::LoadArgs),
     /// PostgreSQL to Kafka over the wire, exactly once (comes in a later release)
     #[command(disable_help_flag = true)]
     Publish(LaterArgs),
@@ -104,9 +104,7 @@ fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {
         Verb::Broker(args) => args.plan(),
         Verb::Completions(args) => Ok(Plan::Print(args.script(command(environment)))),
         Verb::Man(args) => args.page(command(environment)).map(Plan::Print),
-        Verb::Load(_) => {
-            Err(later("load", "kcopy consume --group G in COPY ... FROM PROGRAM loads with at-least-once"))
-        }
+        Verb::Load(args) => args.plan(environment),
         Verb::Publish(_) => {
             Err(later("publish", "COPY ... TO PROGRAM 'kcopy produce TOPIC' publishes a query's rows"))
         }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod consume;
+mod load;
 mod produce;
 mod values;
 
@@ -14,6 +15,7 @@ pub use admin::{
 pub use consume::{
     CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Start, Stop, TopicSelection,
 };
+pub use load::{BatchLimits, Load, Mode, OnError, Route};
 pub use produce::{Input, InputFormat, Produce};
 pub(crate) use values::nearest;
 pub use values::{
@@ -31,6 +33,8 @@ pub enum Plan {
     Print(String),
     /// Kafka to stdout.
     Consume(Box<Consume>),
+    /// Kafka to PostgreSQL.
+    Load(Box<Load>),
     /// stdin or files to Kafka.
     Produce(Box<Produce>),
     /// kcat's `-L`.
@@ -51,6 +55,7 @@ impl Plan {
         match self {
             Self::Print(_) | Self::Broker(_) => None,
             Self::Consume(plan) => Some(&plan.common),
+            Self::Load(plan) => Some(&plan.common),
             Self::Produce(plan) => Some(&plan.common),
             Self::ListMetadata(plan) => Some(&plan.common),
             Self::QueryOffsets(plan) => Some(&plan.common),

@@ -18,6 +18,9 @@ pub enum Failure {
     AlreadyTold,
     /// A child's exit code.
     Child(i32),
+    /// A signal with this number ended the run in an orderly way: the exit code is 128 and the number, as
+    /// a shell says it.
+    Signal(i32),
 }
 
 impl Failure {
@@ -26,6 +29,7 @@ impl Failure {
         match self {
             Failure::ReaderGone => EXIT_READER_GONE,
             Failure::Child(code) => *code,
+            Failure::Signal(number) => 128 + number,
             Failure::AlreadyTold => 1,
             Failure::Told(text) => {
                 match grammar {
@@ -46,6 +50,7 @@ impl fmt::Display for Failure {
             Failure::Told(text) => f.write_str(text),
             Failure::AlreadyTold => f.write_str("the run failed"),
             Failure::Child(code) => write!(f, "the command ended with exit code {code}"),
+            Failure::Signal(number) => write!(f, "signal {number} ended the run"),
         }
     }
 }

@@ -7,8 +7,8 @@ mod metadata;
 mod positions;
 mod print;
 mod produce;
-mod progress;
-mod session;
+pub(crate) mod progress;
+pub(crate) mod session;
 mod topics;
 mod view;
 
@@ -33,6 +33,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     match plan {
         Plan::Print(text) => print::print(text),
         Plan::Consume(plan) => consume::run(plan),
+        Plan::Load(plan) => crate::load::run(plan),
         Plan::Produce(plan) => produce::run(plan),
         Plan::ListMetadata(plan) => metadata::list(plan),
         Plan::QueryOffsets(plan) => metadata::offsets(plan),
@@ -47,6 +48,7 @@ fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
     let (reads, writes) = match plan {
         Plan::Produce(plan) => (plan.input == Input::Stdin, plan.tee),
         Plan::Broker(plan) => (false, plan.command.is_empty()),
+        Plan::Load(plan) => (false, plan.json || plan.is_dry_run),
         _ => (false, true),
     };
     if writes && process::stdout_was_closed() {

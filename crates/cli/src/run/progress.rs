@@ -9,25 +9,26 @@ use crate::plan::{Common, Grammar};
 
 /// Progress on standard error: only for people, and only where data goes elsewhere.
 #[derive(Debug)]
-pub(super) struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// For reading: how much there is is known, unless the run has no end.
-    pub(super) fn new(common: &Common, ranges: &[PartitionRange]) -> Progress {
+    pub(crate) fn new(common: &Common, ranges: &[PartitionRange]) -> Progress {
         let left =
             ranges.iter().map(|range| range.end.map(|end| end.saturating_sub(range.start).max(0) as u64));
         Progress::start(common, left.sum::<Option<u64>>())
     }
 
     /// For anything that counts records.
-    pub(super) fn start(common: &Common, total: Option<u64>) -> Progress {
+    pub(crate) fn start(common: &Common, total: Option<u64>) -> Progress {
         let is_wanted = common.grammar == Grammar::Kcopy
             && !common.quiet()
             && std::io::stderr().is_terminal()
             && !std::io::stdout().is_terminal();
-        if !is_wanted {
-            return Progress(None);
-        }
+        if is_wanted { Progress::bar(total) } else { Progress(None) }
+    }
+
+    fn bar(total: Option<u64>) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
         let template = if total.is_some() {
             "{elapsed} {bar:30} {human_pos} of {human_len} records, {per_sec}, {eta} left"
@@ -41,16 +42,40 @@ impl Progress {
         Progress(Some(bar))
     }
 
+    /// For a load, whose records go nowhere near standard output. How many there are is said later.
+    pub(crate) fn of_load(common: &Common, is_endless: bool) -> Progress {
+        let is_wanted = !common.quiet() && std::io::stderr().is_terminal();
+        if is_wanted { Progress::bar((!is_endless).then_some(0)) } else { Progress(None) }
+    }
+
+    /// So many records are done of so many.
+    pub(crate) fn set(&self, records: u64, total: Option<u64>) {
+        if let Some(bar) = &self.0 {
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
+            bar.set_position(records);
+        }
+    }
+
+    /// Says something on standard error between two pictures of the line.
+    pub(crate) fn suspend(&self, say: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+
     /// So many records more.
     #[inline]
-    pub(super) fn add(&self, records: u64) {
+    pub(crate) fn add(&self, records: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(records);
         }
     }
 
     /// Takes the line away.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }

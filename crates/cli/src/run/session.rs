@@ -16,7 +16,7 @@ use crate::{
 
 /// A client and its runtime: one thread, since starting a pool costs more than a short run takes.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     /// Where the client's tasks run.
     pub runtime: Runtime,
     /// The client; it connects when it is first used.
@@ -28,7 +28,7 @@ impl Session {
     ///
     /// # Errors
     /// Properties that the client refuses.
-    pub(super) fn new(common: &Common) -> Result<Session, Failure> {
+    pub(crate) fn new(common: &Common) -> Result<Session, Failure> {
         Session::with(common, false)
     }
 
@@ -37,7 +37,7 @@ impl Session {
     ///
     /// # Errors
     /// Properties that the client refuses.
-    pub(super) fn for_producer(common: &Common) -> Result<Session, Failure> {
+    pub(crate) fn for_producer(common: &Common) -> Result<Session, Failure> {
         Session::with(common, true)
     }
 
@@ -59,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(super) fn into_background(self) -> Result<Network, Failure> {
+    pub(crate) fn into_background(self) -> Result<Network, Failure> {
         let handle = self.runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -73,14 +73,14 @@ impl Session {
     }
 
     /// Runs `work` to its end on this thread.
-    pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 }
 
 /// A runtime that goes on, on a thread of its own, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -88,7 +88,7 @@ pub(super) struct Network {
 
 impl Network {
     /// For work on other threads.
-    pub(super) fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 }

@@ -1,0 +1,154 @@
+//! What PostgreSQL says about a table.
+
+use tokio_postgres::Client;
+
+use super::trouble::Trouble;
+
+/// A table that rows may go to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Table {
+    pub(super) oid: u32,
+    /// With its schema, quoted as SQL needs it.
+    pub(super) name: String,
+    pub(super) columns: Vec<TableColumn>,
+    /// The columns of its primary key.
+    pub(super) key: Vec<String>,
+    /// COPY does not obey row security: rows go through a stage.
+    pub(super) has_row_security: bool,
+    /// Changes whenever a column does.
+    pub(super) fingerprint: String,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TableColumn {
+    pub(super) name: String,
+    /// The type's name, domains replaced by what they are based on, enums as `enum(OID)`.
+    pub(super) type_name: String,
+    pub(super) not_null: bool,
+    /// PostgreSQL computes it: nothing can be written.
+    pub(super) is_generated: bool,
+    /// An identity, or a default that counts: what no mapping names is numbered by PostgreSQL.
+    pub(super) is_numbered: bool,
+    pub(super) has_default: bool,
+}
+
+impl Table {
+    pub(super) fn column(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+const FIND: &str = "\
+select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text,
+       c.relpersistence::text, pg_catalog.row_security_active(c.oid)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = pg_catalog.to_regclass($1)";
+
+const UNFIT_PARTITIONS: &str = "\
+select t.relid::text, c.relkind::text from pg_catalog.pg_partition_tree($1::oid::regclass) t
+join pg_catalog.pg_class c on c.oid = t.relid
+where c.relkind = 'f' or c.relpersistence <> 'p' order by 1 limit 1";
+
+const COLUMNS: &str = "\
+with recursive base(attnum, typid, typmod, not_null) as (
+  select attnum, atttypid, atttypmod, attnotnull from pg_catalog.pg_attribute
+  where attrelid = $1 and attnum > 0 and not attisdropped
+  union all
+  select base.attnum, t.typbasetype, t.typtypmod, base.not_null or t.typnotnull
+  from base join pg_catalog.pg_type t on t.oid = base.typid where t.typtype = 'd')
+select a.attname::text,
+       case when t.typtype = 'e' then 'enum(' || t.oid || ')'
+            when e.typtype = 'e' then 'enum(' || e.oid || ')[]'
+            else pg_catalog.format_type(base.typid, base.typmod) end,
+       base.not_null, a.attgenerated <> '',
+       a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false),
+       d.adbin is not null
+from base join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = base.attnum
+join pg_catalog.pg_type t on t.oid = base.typid and t.typtype <> 'd'
+left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'
+left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+order by a.attnum";
+
+/// The text from which a fingerprint is made; `$` is the table's OID.
+const FINGERPRINT: &str = "\
+(select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
+   a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text)
+ from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+ where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
+
+const KEY: &str = "\
+select a.attname::text from pg_catalog.pg_index i
+cross join lateral pg_catalog.unnest(i.indkey::int2[]) with ordinality k(attnum, at)
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+where i.indrelid = $1 and i.indisprimary order by k.at";
+
+/// A query about the present fingerprints of tables, one row each in order: name to OID, and fingerprint.
+pub(super) fn fingerprints(tables: &[&Table]) -> String {
+    let one = |table: &&Table| {
+        let name = table.name.replace('\'', "''");
+        let fingerprint = FINGERPRINT.replace('$', &table.oid.to_string());
+        format!(
+            "select pg_catalog.to_regclass('{name}')::oid = {} as is_same, {fingerprint} as fingerprint",
+            table.oid
+        )
+    };
+    tables.iter().map(one).collect::<Vec<_>>().join(" union all ")
+}
+
+/// Looks a table up. None where there is none of that name.
+///
+/// # Errors
+/// It is no table, or one whose rows would not share the fate of the positions.
+pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, Trouble> {
+    let doing = format!("looking at table {name}");
+    let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
+    let Some(row) = client.query_opt(FIND, &[&name]).await.map_err(failed)? else { return Ok(None) };
+    let (oid, name): (u32, String) = (row.get(0), row.get(1));
+    let (kind, persistence): (String, String) = (row.get(2), row.get(3));
+    let refuse = |what: &str| {
+        Err(Trouble::Final(format!(
+            "{name} is {what}: after a crash its rows and the positions would part; exactly once needs an ordinary \
+             table"
+        )))
+    };
+    match (kind.as_str(), persistence.as_str()) {
+        ("r" | "p", "p") => {}
+        ("f", _) => return refuse("a foreign table"),
+        ("r" | "p", "u") => return refuse("an unlogged table"),
+        ("r" | "p", _) => return refuse("a temporary table"),
+        _ => return Err(Trouble::Final(format!("{name} is no table: rows cannot be copied into it"))),
+    }
+    if let Some(unfit) = client.query_opt(UNFIT_PARTITIONS, &[&oid]).await.map_err(failed)? {
+        let (partition, kind): (String, String) = (unfit.get(0), unfit.get(1));
+        let what = if kind == "f" { "foreign" } else { "unlogged or temporary" };
+        return refuse(&format!("a table with the {what} partition {partition}"));
+    }
+    let columns = client.query(COLUMNS, &[&oid]).await.map_err(failed)?;
+    let columns = columns.iter().map(|row| TableColumn {
+        name: row.get(0),
+        type_name: row.get(1),
+        not_null: row.get(2),
+        is_generated: row.get(3),
+        is_numbered: row.get(4),
+        has_default: row.get(5),
+    });
+    let columns: Vec<TableColumn> = columns.collect();
+    let key = client.query(KEY, &[&oid]).await.map_err(failed)?;
+    let mut table = Table {
+        oid,
+        name,
+        columns,
+        key: key.iter().map(|row| row.get(0)).collect(),
+        has_row_security: row.get(4),
+        fingerprint: String::new(),
+    };
+    let now = client.query_one(&fingerprints(&[&table]), &[]).await.map_err(failed)?;
+    table.fingerprint = now.get::<_, Option<String>>(1).unwrap_or_default();
+    Ok(Some(table))
+}
+
+/// An identifier as SQL needs it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,218 @@
+//! Records into rows of one table.
+
+use kcopy_client::wire::records::Record;
+
+use super::catalog::{Table, TableColumn, quoted};
+use crate::{
+    format::{
+        Columns, Format, FormatOptions,
+        write::{RecordContext, RecordWriter},
+    },
+    plan::{Load, Mode},
+};
+
+/// Writes the rows of one table.
+pub(super) struct RowEncoder {
+    writer: RecordWriter,
+    format: Format,
+    columns: Vec<Filled>,
+    has_not_null: bool,
+    /// A further field says whether the record is a tombstone.
+    marks_tombstones: bool,
+}
+
+/// A column that is filled.
+#[derive(Debug, Clone)]
+struct Filled {
+    name: String,
+    not_null: bool,
+    is_key: bool,
+    has_default: bool,
+}
+
+/// How a table is filled.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// What each column is filled from.
+    columns: Columns,
+    filled: Vec<Filled>,
+    /// Binary, unless a column has no binary form.
+    pub(super) format: Format,
+    pub(super) marks_tombstones: bool,
+}
+
+impl Layout {
+    /// From `--columns`, or else the table's own columns.
+    ///
+    /// # Errors
+    /// A column that is not there or cannot be written, or a type that the source cannot have.
+    pub(super) fn new(plan: &Load, table: &Table) -> Result<Layout, String> {
+        let wrong = |error: String| format!("table {}: {error}", table.name);
+        let (columns, filled) = match &plan.columns {
+            None => own_columns(table),
+            Some(columns) => named_columns(columns, table),
+        }
+        .map_err(wrong)?;
+        let format = Format::Binary;
+        if plan.mode == Mode::Upsert {
+            if table.key.is_empty() {
+                return Err(wrong("--mode upsert needs a primary key, and the table has none".to_owned()));
+            }
+            let missing = table.key.iter().find(|key| !filled.iter().any(|filled| filled.name == **key));
+            if let Some(missing) = missing {
+                return Err(wrong(format!(
+                    "column {missing} belongs to the primary key and is not filled: name its source with --columns"
+                )));
+            }
+        }
+        Ok(Layout { columns, filled, format, marks_tombstones: plan.deletes_on_tombstone })
+    }
+
+    /// The columns' names, quoted, separated by commas.
+    pub(super) fn column_list(&self) -> String {
+        let names: Vec<String> = self.names().map(quoted).collect();
+        names.join(", ")
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.filled.iter().map(|filled| filled.name.as_str())
+    }
+
+    /// # Errors
+    /// A source that cannot fill its column.
+    pub(super) fn encoder(&self) -> Result<RowEncoder, String> {
+        let mut options = FormatOptions::new(self.format);
+        options.columns = Some(self.columns.clone());
+        Ok(RowEncoder {
+            writer: RecordWriter::new(&options).map_err(|error| error.to_string())?,
+            format: self.format,
+            has_not_null: self.filled.iter().any(|filled| filled.not_null),
+            columns: self.filled.clone(),
+            marks_tombstones: self.marks_tombstones,
+        })
+    }
+}
+
+type Chosen = Result<(Columns, Vec<Filled>), String>;
+
+/// All that can be written: what PostgreSQL numbers by itself is left to it.
+fn own_columns(table: &Table) -> Chosen {
+    let own = table.columns.iter().filter(|column| !column.is_generated && !column.is_numbered);
+    let own: Vec<&TableColumn> = own.collect();
+    if own.is_empty() {
+        return Err("it has no column that could be filled; name columns with --columns".to_owned());
+    }
+    let text: Vec<String> =
+        own.iter().map(|column| format!("{} {}", quoted(&column.name), column.type_name)).collect();
+    let columns = Columns::parse(&text.join(", ")).map_err(|error| error.to_string())?;
+    Ok((columns, own.into_iter().map(|column| filled(column, table)).collect()))
+}
+
+/// Those of `--columns`, with the types of the table.
+fn named_columns(columns: &Columns, table: &Table) -> Chosen {
+    let mut typed = Vec::new();
+    let mut chosen = Vec::new();
+    for column in columns.as_slice() {
+        let own = table.column(&column.name).ok_or_else(|| {
+            let near = crate::plan::nearest(&column.name, table.columns.iter().map(|own| own.name.as_str()));
+            let hint = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();
+            format!("there is no column {}{hint}", column.name)
+        })?;
+        if own.is_generated {
+            return Err(format!("column {} is generated: PostgreSQL computes it", column.name));
+        }
+        typed.push(format!("{} {} = {}", quoted(&own.name), own.type_name, column.source));
+        chosen.push(filled(own, table));
+    }
+    let columns = Columns::parse(&typed.join(", ")).map_err(|error| error.to_string())?;
+    Ok((columns, chosen))
+}
+
+fn filled(column: &TableColumn, table: &Table) -> Filled {
+    Filled {
+        name: column.name.clone(),
+        not_null: column.not_null,
+        is_key: table.key.contains(&column.name),
+        has_default: column.has_default,
+    }
+}
+
+impl RowEncoder {
+    /// Appends a row. What cannot be written leaves the buffer as it was.
+    ///
+    /// # Errors
+    /// A value that the column cannot hold: topic, partition, offset, column and reason.
+    pub(super) fn write(
+        &mut self,
+        context: &RecordContext<'_>,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let start = out.len();
+        self.writer.write(context, record, out).map_err(|error| error.to_string())?;
+        let is_tombstone = self.marks_tombstones && record.value.is_none();
+        if self.has_not_null
+            && self.format == Format::Binary
+            && let Some(column) = self.missing(&out[start..], is_tombstone)
+        {
+            let hint = match column.has_default {
+                true => "; leave the column out with --columns, and its default holds",
+                false => "",
+            };
+            let error = format!(
+                "{} [{}] offset {}: column {}: the value is missing or null, and the column is NOT NULL{hint}",
+                context.topic, context.partition, record.offset, column.name
+            );
+            out.truncate(start);
+            return Err(error);
+        }
+        if self.marks_tombstones {
+            self.mark(is_tombstone, start, out);
+        }
+        Ok(())
+    }
+
+    /// The first column that is NULL and must not be. Of a tombstone only the key counts.
+    #[inline]
+    fn missing(&self, row: &[u8], is_tombstone: bool) -> Option<&Filled> {
+        let mut rest = row.get(2..)?;
+        for column in &self.columns {
+            let (length, tail) = rest.split_first_chunk::<4>()?;
+            let length = i32::from_be_bytes(*length);
+            if length < 0 {
+                if column.not_null && (column.is_key || !is_tombstone) {
+                    return Some(column);
+                }
+                rest = tail;
+            } else {
+                rest = tail.get(length as usize..)?;
+            }
+        }
+        None
+    }
+
+    fn mark(&self, is_tombstone: bool, start: usize, out: &mut Vec<u8>) {
+        match self.format {
+            Format::Binary => {
+                let count = self.columns.len() as u16 + 1;
+                out[start..start + 2].copy_from_slice(&count.to_be_bytes());
+                out.extend_from_slice(&[0, 0, 0, 1, u8::from(is_tombstone)]);
+            }
+            _ => {
+                // In place of the newline.
+                out.pop();
+                out.extend_from_slice(if is_tombstone { b"\tt\n" } else { b"\tf\n" });
+            }
+        }
+    }
+
+    /// What comes before the first row.
+    pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
+        self.writer.begin(out);
+    }
+
+    /// What comes after the last row.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.writer.finish(out);
+    }
+}

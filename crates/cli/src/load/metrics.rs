@@ -1,0 +1,123 @@
+//! `--metrics`: counters in Prometheus' text format, over the smallest HTTP that scrapers need.
+
+use std::{
+    fmt::Write, io, net::SocketAddr, sync::Arc, sync::PoisonError, sync::atomic::Ordering, time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use super::shared::{Shared, Stats};
+
+/// The longest request that is read.
+const MAX_REQUEST_BYTES: usize = 8 << 10;
+/// How long one scrape may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many scrapers are answered at once.
+const MAX_SCRAPERS: usize = 16;
+
+/// Listens; where port 0 was asked for, the address says which it became.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(super) async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Answers until the run ends.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let scrapers = Arc::new(Semaphore::new(MAX_SCRAPERS));
+    loop {
+        let Ok(permit) = Arc::clone(&scrapers).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // A scraper that went away, or is too slow, asks again.
+                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &shared)).await;
+                    drop(permit);
+                });
+            }
+            // Too many open files, mostly: it passes.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        let mut piece = [0; 1024];
+        let count = stream.read(&mut piece).await?;
+        if count == 0 || request.len() + count > MAX_REQUEST_BYTES {
+            return Ok(());
+        }
+        request.extend_from_slice(&piece[..count]);
+    }
+    let (status, body) = match request.split(|byte| *byte == b' ').nth(1) {
+        Some(b"/metrics" | b"/") if request.starts_with(b"GET ") => ("200 OK", text(shared)),
+        _ => ("404 Not Found", "GET /metrics\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// All metrics. Names are stable.
+fn text(shared: &Shared) -> String {
+    let stats = &shared.stats;
+    let mut out = String::with_capacity(4096);
+    let mut put = |name: &str, kind: &str, help: &str, value: String| {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    };
+    for (name, help, counter) in [
+        ("kcopy_load_records_total", "Records read and committed, rejected ones among them.", &stats.records),
+        ("kcopy_load_rows_total", "Rows written.", &stats.rows),
+        ("kcopy_load_bytes_total", "Bytes of rows written.", &stats.bytes),
+        ("kcopy_load_commits_total", "Transactions committed.", &stats.commits),
+        ("kcopy_load_rejected_total", "Records that the table could not take.", &stats.rejected),
+        ("kcopy_load_failures_total", "Attempts that failed and were made again.", &stats.failures),
+    ] {
+        put(name, "counter", help, Stats::of(counter).to_string());
+    }
+    let last = stats.last_commit_ms.load(Ordering::Relaxed);
+    if last > 0 {
+        let help = "When the last transaction committed.";
+        put("kcopy_load_last_commit_timestamp_seconds", "gauge", help, seconds(last));
+    }
+    let latency = stats.latency_ms.load(Ordering::Relaxed);
+    if latency >= 0 {
+        let help = "From the timestamp of the newest record of the last transaction to its commit.";
+        put("kcopy_load_latency_seconds", "gauge", help, seconds(latency));
+    }
+    let partitions = stats.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, help) in [
+        ("kcopy_load_next_offset", "The next offset to load."),
+        ("kcopy_load_lag", "Offsets between the next one to load and the end of the log."),
+    ] {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for ((topic, partition), progress) in partitions.iter() {
+            let value = match name {
+                "kcopy_load_lag" => (progress.end - progress.position).max(0),
+                _ => progress.position,
+            };
+            // A topic's name needs no escapes.
+            let _ = writeln!(out, "{name}{{topic=\"{topic}\",partition=\"{partition}\"}} {value}");
+        }
+    }
+    out
+}
+
+fn seconds(milliseconds: i64) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}

@@ -1,0 +1,304 @@
+//! `kcopy load`: Kafka to PostgreSQL over the wire, exactly once.
+//!
+//! | | |
+//! |---|---|
+//! | [`postgres`] | how PostgreSQL is reached |
+//! | `catalog`, `encode` | a table, and records as its rows |
+//! | `positions` | kcopy.offsets: read, checked, set for the first time |
+//! | `worker` | reads and encodes; tries again |
+//! | `transact` | one batch, one transaction |
+//! | `rejects` | records that a table cannot take |
+//! | `shared` | what workers share: counters, events |
+//! | `service`, `metrics`, `mirror` | signals, systemd, Prometheus, positions in a Kafka group |
+//!
+//! Invariant: rows and positions are written by one transaction, or not at all. Memory never decides where
+//! loading goes on; the database does.
+
+mod batch;
+mod catalog;
+mod encode;
+mod metrics;
+mod mirror;
+mod positions;
+pub mod postgres;
+mod rejects;
+mod service;
+mod shared;
+mod transact;
+mod trouble;
+mod worker;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use kcopy_client::{Client, ConsumerConfig, IsolationLevel, wire::Str};
+use tokio::sync::watch;
+
+use self::{
+    positions::{Assigned, Survey},
+    service::{Notify, Signals},
+    shared::{Command, Reporter, Shared, Stats},
+    trouble::Trouble,
+    worker::{Patience, Worker},
+};
+use crate::{
+    plan::{End, Load},
+    run::{Failure, progress::Progress, session::Session},
+};
+
+/// Loads what the plan says.
+///
+/// # Errors
+/// Anything that was asked for and not done, and a signal. What was committed stays.
+pub fn run(plan: &Load) -> Result<(), Failure> {
+    let session = Session::new(&plan.common)?;
+    let client = session.client.clone();
+    let network = session.into_background()?;
+    let (commander, command) = watch::channel(Command::Run);
+    let shared = Arc::new(Shared {
+        plan: Arc::new(plan.clone()),
+        client,
+        handle: network.handle().clone(),
+        command,
+        stats: Stats::default(),
+        reporter: Reporter {
+            is_quiet: plan.common.quiet(),
+            json: plan.json,
+            progress: Progress::of_load(&plan.common, plan.end == End::Follow),
+        },
+    });
+    shared.stats.latency_ms.store(-1, Ordering::Relaxed);
+    let commander = Arc::new(commander);
+    let notify = Arc::new(Notify::new());
+    let started = Instant::now();
+    let ended_by = start_services(&shared, &commander, &notify)?;
+    let result = load(&shared, &commander, &notify);
+    if let Some(group) = &plan.group {
+        shared.handle.block_on(mirror::finish(&shared, group));
+    }
+    notify.send("STOPPING=1");
+    shared.reporter.progress.finish();
+    let signal = *ended_by.borrow();
+    if result.is_ok() {
+        sum_up(&shared, started);
+    }
+    match (result, signal) {
+        (Err(text), _) => Err(Failure::Told(text)),
+        (Ok(()), Some(number)) => Err(Failure::Signal(number)),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+/// What goes on beside the workers, on the network's thread.
+fn start_services(
+    shared: &Arc<Shared>,
+    commander: &Arc<watch::Sender<Command>>,
+    notify: &Arc<Notify>,
+) -> Result<watch::Receiver<Option<i32>>, Failure> {
+    let plan = &shared.plan;
+    let (number, ended_by) = watch::channel(None);
+    let _entered = shared.handle.enter();
+    let signals = Signals::new().map_err(|error| Failure::Told(format!("listening for signals: {error}")))?;
+    tokio::spawn(signals.watch(Arc::clone(shared), Arc::clone(commander), number, Arc::clone(notify)));
+    tokio::spawn(Arc::clone(notify).watchdog());
+    tokio::spawn(show_progress(Arc::clone(shared)));
+    if let Some(group) = &plan.group {
+        tokio::spawn(mirror::run(Arc::clone(shared), group.clone()));
+    }
+    if plan.end == End::Follow {
+        tokio::spawn(watch_topics(Arc::clone(shared), Arc::clone(commander)));
+    }
+    if let Some(address) = plan.metrics {
+        let listening = shared.handle.block_on(metrics::listen(address));
+        let (listener, address) =
+            listening.map_err(|error| Failure::Told(format!("--metrics {address}: {error}")))?;
+        shared.reporter.tell("metrics", &format!("metrics at http://{address}/metrics"));
+        tokio::spawn(metrics::serve(listener, Arc::clone(shared)));
+    }
+    Ok(ended_by)
+}
+
+fn sum_up(shared: &Shared, started: Instant) {
+    let stats = &shared.stats;
+    let (records, rejected) = (Stats::of(&stats.records), Stats::of(&stats.rejected));
+    let rejects = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
+    let seconds = started.elapsed().as_secs_f64();
+    if records > 0 {
+        shared.reporter.tell("summary", &format!("loaded {records} records{rejects} in {seconds:.1} s"));
+    } else {
+        shared.reporter.tell("summary", "nothing new to load");
+    }
+}
+
+async fn show_progress(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        let records = Stats::of(&shared.stats.records);
+        let total = (shared.plan.end == End::Pinned).then(|| records + shared.stats.left());
+        shared.reporter.progress.set(records, total);
+    }
+}
+
+/// Looks for partitions that were added, as often as metadata are renewed.
+async fn watch_topics(shared: Arc<Shared>, commander: Arc<watch::Sender<Command>>) {
+    let names: Vec<&str> = shared.plan.routes.iter().map(|route| route.topic.as_str()).collect();
+    let mut known: Option<Vec<usize>> = None;
+    loop {
+        // A cluster that does not answer is the workers' business.
+        if let Ok(metadata) = shared.client.topics(&names).await {
+            let count = |name: &&str| metadata.topic(name).map_or(0, |topic| topic.partitions.len());
+            let counts: Vec<usize> = names.iter().map(count).collect();
+            if known.as_ref().is_some_and(|known| known.iter().zip(&counts).any(|(before, now)| now > before))
+            {
+                shared.reporter.tell("partitions", "a topic has new partitions");
+                commander.send_if_modified(|command| {
+                    let is_running = *command == Command::Run;
+                    if is_running {
+                        *command = Command::Reload;
+                    }
+                    is_running
+                });
+            }
+            known = Some(counts);
+        }
+        tokio::time::sleep(shared.client.config().metadata_max_age.max(Duration::from_millis(100))).await;
+    }
+}
+
+/// Loads until the ends are reached, or somebody says that it is enough.
+fn load(
+    shared: &Arc<Shared>,
+    commander: &Arc<watch::Sender<Command>>,
+    notify: &Notify,
+) -> Result<(), String> {
+    let config = consumer_config(&shared.plan);
+    loop {
+        let mut patience = Patience::new(shared);
+        let assigned = loop {
+            if *shared.command.borrow() == Command::Stop {
+                return Ok(());
+            }
+            match shared.handle.block_on(prepare(shared, &config)) {
+                Ok(assigned) => break assigned,
+                Err(trouble) => patience.take(trouble)?,
+            }
+        };
+        notify.send("READY=1");
+        work(shared, commander, &config, assigned)?;
+        let is_again = commander.send_if_modified(|command| {
+            let is_again = *command == Command::Reload;
+            if is_again {
+                *command = Command::Run;
+            }
+            is_again
+        });
+        if !is_again {
+            return Ok(());
+        }
+    }
+}
+
+/// Shares the partitions between workers, and waits for all of them.
+fn work(
+    shared: &Arc<Shared>,
+    commander: &Arc<watch::Sender<Command>>,
+    config: &ConsumerConfig,
+    assigned: Vec<Assigned>,
+) -> Result<(), String> {
+    let count = shared.plan.connections.min(assigned.len()).max(1);
+    let mut shares: Vec<Vec<Assigned>> = vec![Vec::new(); count];
+    for (at, assigned) in assigned.into_iter().enumerate() {
+        shares[at % count].push(assigned);
+    }
+    let mut threads = Vec::with_capacity(count);
+    for (number, share) in shares.into_iter().enumerate() {
+        let worker = Worker::new(Arc::clone(shared), share, config.clone());
+        let commander = Arc::clone(commander);
+        let work = move || {
+            worker.run().inspect_err(|_| {
+                // The others finish what they have.
+                commander.send_replace(Command::Stop);
+            })
+        };
+        let thread = std::thread::Builder::new().name(format!("worker {number}")).spawn(work);
+        threads.push(thread.map_err(|error| format!("starting a worker: {error}"))?);
+    }
+    let mut first = Ok(());
+    for thread in threads {
+        let ended = thread.join().unwrap_or_else(|_| Err("a worker panicked".to_owned()));
+        first = first.and(ended);
+    }
+    first
+}
+
+/// Looks at both sides once, before anything is read: the tables, the topics, where each partition ends.
+async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<Assigned>, Trouble> {
+    let plan = &shared.plan;
+    let mut postgres = postgres::connect::connect(&plan.server).await?;
+    positions::ensure_schema(&mut postgres).await?;
+    let names = worker::table_names(plan);
+    let mut tables = Vec::with_capacity(names.len());
+    for name in &names {
+        let found = catalog::find(&postgres, name).await?;
+        tables.push(
+            found.ok_or_else(|| {
+                Trouble::Final(format!("there is no table {name}: --create-table makes one"))
+            })?,
+        );
+    }
+    let mut assigned = partitions(&shared.client, plan, &names).await?;
+    let survey = Survey { plan, client: &shared.client, config, tables: &tables };
+    let mut notices = Vec::new();
+    let placed = survey.establish(&mut postgres, &assigned, &mut notices).await?;
+    for notice in notices {
+        shared.reporter.tell("loss_accepted", &notice);
+    }
+    for (assigned, placed) in assigned.iter_mut().zip(&placed) {
+        assigned.end = Some(placed.range.last_stable_offset).filter(|_| plan.end == End::Pinned);
+    }
+    Ok(assigned)
+}
+
+/// The partitions of all topics, and the table of each.
+async fn partitions(client: &Client, plan: &Load, tables: &[String]) -> Result<Vec<Assigned>, Trouble> {
+    let names: Vec<&str> = plan.routes.iter().map(|route| route.topic.as_str()).collect();
+    let metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
+    let mut assigned = Vec::new();
+    for route in &plan.routes {
+        let topic = metadata.topic(&route.topic).ok_or_else(|| {
+            Trouble::Final(format!("the cluster's answer leaves topic {} out", route.topic))
+        })?;
+        if let Some(code) = topic.error {
+            return Err(Trouble::kafka(&kcopy_client::Error::broker(code).with_topic(&route.topic)));
+        }
+        let table = tables.iter().position(|table| *table == route.table).unwrap_or(0);
+        let wanted = |index: i32| plan.partitions.as_ref().is_none_or(|list| list.contains(&index));
+        for partition in topic.partitions.iter().filter(|partition| wanted(partition.index)) {
+            let topic = Str::from(route.topic.as_str());
+            assigned.push(Assigned { table, topic, partition: partition.index, end: None });
+        }
+    }
+    if assigned.is_empty() {
+        return Err(Trouble::Final("none of the --partitions is there".to_owned()));
+    }
+    Ok(assigned)
+}
+
+fn consumer_config(plan: &Load) -> ConsumerConfig {
+    let properties = &plan.common.properties;
+    let mut config = ConsumerConfig::default();
+    config.isolation_level = IsolationLevel::ReadCommitted;
+    config.fetch_max_bytes = properties.fetch_max_bytes.unwrap_or(config.fetch_max_bytes);
+    config.partition_max_bytes = properties.max_partition_fetch_bytes.unwrap_or(config.partition_max_bytes);
+    config.min_bytes = properties.fetch_min_bytes.unwrap_or(config.min_bytes);
+    config.max_wait = properties.fetch_wait_max.unwrap_or(config.max_wait);
+    config.prefetch_bytes = properties.queued_max_bytes.unwrap_or(config.prefetch_bytes);
+    config.check_crcs = properties.check_crcs.unwrap_or(config.check_crcs);
+    if let Some(timeout) = plan.common.timeout {
+        config.unreachable_timeout = timeout;
+    }
+    config
+}

@@ -1,0 +1,367 @@
+//! Where each partition stands: read, checked against the cluster, and set for the first time.
+//!
+//! A position is never guessed. What was there and is gone (a log cut short, a topic made anew, another
+//! cluster) is an error that names the gap, unless `--accept-loss` says to go on behind it.
+
+use std::collections::{HashMap, HashSet};
+
+use kcopy_client::{Assignment, Client, ConsumerConfig, EndOffset, PartitionRange, StartOffset, wire::Str};
+use tokio_postgres::{Client as Postgres, Transaction};
+
+use super::{catalog::Table, trouble::Trouble};
+use crate::plan::{End, Load, Start};
+
+/// The tables of positions and of rejected records, as `kcopy sql` installs them.
+const SCHEMA: &str = include_str!("../sql/offsets.sql");
+/// Two loaders that start together must not create the schema at the same time.
+const SCHEMA_LOCK: i64 = 0x6b63_6f70_795f_6f66;
+
+/// A partition on its way into a table.
+#[derive(Debug, Clone)]
+pub(super) struct Assigned {
+    /// The place of its table.
+    pub(super) table: usize,
+    pub(super) topic: Str,
+    pub(super) partition: i32,
+    /// Where a bounded run ends; None before the ends are known, and for runs without an end.
+    pub(super) end: Option<i64>,
+}
+
+/// A partition whose position is known.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) assigned: Assigned,
+    pub(super) range: PartitionRange,
+    pub(super) topic_id: Option<String>,
+}
+
+/// Makes the schema where it is not there.
+///
+/// # Errors
+/// The role may not, or the database is of another mind.
+pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble> {
+    let failed = |error: tokio_postgres::Error| Trouble::postgres("looking for the schema kcopy", &error);
+    let is_there = "select pg_catalog.to_regclass('kcopy.offsets') is not null \
+                    and pg_catalog.to_regclass('kcopy.rejected') is not null";
+    if postgres.query_one(is_there, &[]).await.map_err(failed)?.get(0) {
+        return Ok(());
+    }
+    let transaction = postgres.transaction().await.map_err(failed)?;
+    transaction
+        .execute("select pg_catalog.pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
+        .await
+        .map_err(failed)?;
+    if transaction.query_one(is_there, &[]).await.map_err(failed)?.get(0) {
+        return Ok(());
+    }
+    let made = async {
+        transaction.batch_execute(SCHEMA).await?;
+        transaction.commit().await
+    };
+    made.await.map_err(|error| match Trouble::postgres("making the schema kcopy", &error) {
+        Trouble::Final(text) => Trouble::Final(format!(
+            "{text}; let a role that may create it run: kcopy sql | psql, and grant this one USAGE on schema kcopy, \
+             and SELECT, INSERT, UPDATE on its tables"
+        )),
+        passing => passing,
+    })
+}
+
+/// What is asked of both sides before a partition is read.
+pub(super) struct Survey<'a> {
+    pub(super) plan: &'a Load,
+    pub(super) client: &'a Client,
+    pub(super) config: &'a ConsumerConfig,
+    pub(super) tables: &'a [Table],
+}
+
+/// A row of kcopy.offsets.
+struct Stored {
+    next_offset: i64,
+    cluster_id: Option<String>,
+    topic_id: Option<String>,
+}
+
+/// What the cluster says of one partition.
+struct Seen {
+    range: PartitionRange,
+    topic_id: Option<String>,
+}
+
+impl Survey<'_> {
+    /// Finds, checks and where need be sets the positions. The rows stay locked until all is checked: a
+    /// transaction of an earlier connection that is still under way is waited for.
+    ///
+    /// # Errors
+    /// A side that cannot be reached, and every kind of loss.
+    pub(super) async fn establish(
+        &self,
+        postgres: &mut Postgres,
+        assigned: &[Assigned],
+        notices: &mut Vec<String>,
+    ) -> Result<Vec<Placed>, Trouble> {
+        let seen = self.look(assigned).await?;
+        let cluster_id = self.client.metadata().cluster_id.clone();
+        let failed = |error: tokio_postgres::Error| Trouble::postgres("reading kcopy.offsets", &error);
+        let transaction = postgres.transaction().await.map_err(failed)?;
+        let known = self.known_topics(&transaction, assigned).await?;
+        let mut stored = self.stored(&transaction, assigned).await?;
+        let starts = self.first_starts(assigned, &stored, &known).await?;
+        let mut placed = Vec::with_capacity(assigned.len());
+        for (assigned, mut seen) in assigned.iter().zip(seen) {
+            let key = (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition);
+            let position = match stored.remove(&key) {
+                None => {
+                    let position = starts.get(&(assigned.topic.clone(), assigned.partition)).copied();
+                    let position = position.unwrap_or(seen.range.log_start_offset);
+                    self.insert(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
+                    position
+                }
+                Some(stored) => {
+                    let loss = loss(&stored, cluster_id.as_deref(), &seen);
+                    match loss {
+                        None => stored.next_offset,
+                        Some(loss) if !self.plan.accepts_loss => {
+                            return Err(Trouble::Final(format!(
+                                "{} [{}]: {}; --accept-loss goes on at offset {}",
+                                assigned.topic, assigned.partition, loss.what, loss.go_on_at
+                            )));
+                        }
+                        Some(loss) => {
+                            notices.push(format!(
+                                "{} [{}]: {}; loading goes on at offset {}",
+                                assigned.topic, assigned.partition, loss.what, loss.go_on_at
+                            ));
+                            self.accept(&transaction, assigned, loss.go_on_at, cluster_id.as_deref(), &seen)
+                                .await?;
+                            loss.go_on_at
+                        }
+                    }
+                }
+            };
+            seen.range.start = position;
+            seen.range.end = assigned.end.filter(|_| self.plan.end == End::Pinned);
+            placed.push(Placed { assigned: assigned.clone(), range: seen.range, topic_id: seen.topic_id });
+        }
+        transaction.commit().await.map_err(|error| Trouble::postgres("writing kcopy.offsets", &error))?;
+        Ok(placed)
+    }
+
+    /// Which offsets the partitions have, and the ids of their topics.
+    async fn look(&self, assigned: &[Assigned]) -> Result<Vec<Seen>, Trouble> {
+        let assignments: Vec<Assignment> = assigned
+            .iter()
+            .map(|assigned| {
+                Assignment::new(assigned.topic.clone(), assigned.partition, StartOffset::Earliest)
+                    .until(EndOffset::Latest)
+            })
+            .collect();
+        let ranges = self.client.resolve(&assignments, self.config).await;
+        let ranges = ranges.map_err(|error| Trouble::kafka(&error))?;
+        let metadata = self.client.metadata();
+        let seen = ranges.into_iter().map(|range| {
+            let topic_id = metadata.topic(&range.topic).and_then(|topic| topic.id).map(|id| id.to_string());
+            Seen { range, topic_id }
+        });
+        Ok(seen.collect())
+    }
+
+    /// The tables and topics of which some partition was loaded before: their new partitions begin at their
+    /// beginning, whatever --from says.
+    async fn known_topics(
+        &self,
+        transaction: &Transaction<'_>,
+        assigned: &[Assigned],
+    ) -> Result<HashSet<(u32, String)>, Trouble> {
+        let (targets, topics) = self.targets(assigned);
+        let known = "select distinct target::oid, topic from kcopy.offsets where target = any($1::oid[]) \
+                     and topic = any($2)";
+        let rows = transaction.query(known, &[&targets, &topics]).await;
+        let rows = rows.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    fn targets(&self, assigned: &[Assigned]) -> (Vec<u32>, Vec<String>) {
+        let targets = assigned.iter().map(|assigned| self.tables[assigned.table].oid);
+        (targets.collect(), assigned.iter().map(|assigned| assigned.topic.to_string()).collect())
+    }
+
+    /// The rows, locked in one order for all.
+    async fn stored(
+        &self,
+        transaction: &Transaction<'_>,
+        assigned: &[Assigned],
+    ) -> Result<HashMap<(u32, String, i32), Stored>, Trouble> {
+        let (targets, topics) = self.targets(assigned);
+        let partitions: Vec<i32> = assigned.iter().map(|assigned| assigned.partition).collect();
+        let stored = "select o.target::oid, o.topic, o.partition, o.next_offset, o.cluster_id, o.topic_id \
+                      from kcopy.offsets o join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition) \
+                      on o.target = w.target and o.topic = w.topic and o.partition = w.partition \
+                      order by 1, 2, 3 for update of o";
+        let rows = transaction.query(stored, &[&targets, &topics, &partitions]).await;
+        let rows = rows.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        let rows = rows.iter().map(|row| {
+            let stored = Stored { next_offset: row.get(3), cluster_id: row.get(4), topic_id: row.get(5) };
+            ((row.get(0), row.get(1), row.get(2)), stored)
+        });
+        Ok(rows.collect())
+    }
+
+    /// Where topics begin that were never loaded into their table.
+    async fn first_starts(
+        &self,
+        assigned: &[Assigned],
+        stored: &HashMap<(u32, String, i32), Stored>,
+        known: &HashSet<(u32, String)>,
+    ) -> Result<HashMap<(Str, i32), i64>, Trouble> {
+        let is_new = |assigned: &&Assigned| {
+            let target = self.tables[assigned.table].oid;
+            let topic = assigned.topic.to_string();
+            !stored.contains_key(&(target, topic.clone(), assigned.partition))
+                && !known.contains(&(target, topic))
+        };
+        let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
+        let mut starts: HashMap<(Str, i32), StartOffset> = HashMap::new();
+        let start = match self.plan.start {
+            Start::Beginning | Start::Committed { .. } => StartOffset::Earliest,
+            Start::End => StartOffset::Latest,
+            Start::Offset(offset) => StartOffset::Offset(offset),
+            Start::BeforeEnd(count) => StartOffset::BeforeEnd(count),
+            Start::Timestamp(at) => StartOffset::Timestamp(at),
+        };
+        if new.is_empty() {
+            return Ok(HashMap::new());
+        }
+        for assigned in &new {
+            starts.insert((assigned.topic.clone(), assigned.partition), start);
+        }
+        if let Some(group) = &self.plan.import_group {
+            let partitions: Vec<(Str, i32)> = starts.keys().cloned().collect();
+            let imported = async {
+                self.client.ensure_no_members(group).await?;
+                self.client.committed_offsets(group, &partitions).await
+            };
+            let committed = imported.await.map_err(|error| Trouble::kafka(&error))?;
+            if committed.is_empty() {
+                return Err(Trouble::Final(format!(
+                    "--import-group {group}: it has committed no offset of {}",
+                    new[0].topic
+                )));
+            }
+            for committed in committed {
+                starts.insert((committed.topic, committed.partition), StartOffset::Offset(committed.offset));
+            }
+        }
+        let assignments: Vec<Assignment> = starts
+            .iter()
+            .map(|((topic, partition), start)| Assignment::new(topic.clone(), *partition, *start))
+            .collect();
+        let ranges = self.client.resolve(&assignments, self.config).await;
+        let ranges = ranges.map_err(|error| Trouble::kafka(&error))?;
+        Ok(ranges.into_iter().map(|range| ((range.topic, range.partition), range.start)).collect())
+    }
+
+    async fn insert(
+        &self,
+        transaction: &Transaction<'_>,
+        assigned: &Assigned,
+        position: i64,
+        cluster_id: Option<&str>,
+        seen: &Seen,
+    ) -> Result<(), Trouble> {
+        let insert = "insert into kcopy.offsets(target, topic, partition, cluster_id, topic_id, next_offset) \
+                      values ($1::oid, $2, $3, $4, $5, $6) on conflict do nothing";
+        let inserted = transaction
+            .execute(
+                insert,
+                &[
+                    &self.tables[assigned.table].oid,
+                    &&*assigned.topic,
+                    &assigned.partition,
+                    &cluster_id,
+                    &seen.topic_id,
+                    &position,
+                ],
+            )
+            .await;
+        match inserted {
+            Ok(1) => Ok(()),
+            // Somebody was quicker: what he wrote is looked at in the next attempt.
+            Ok(_) => Err(Trouble::Passing(format!(
+                "{} [{}]: another loader has begun with it at the same moment",
+                assigned.topic, assigned.partition
+            ))),
+            Err(error) => Err(Trouble::postgres("writing kcopy.offsets", &error)),
+        }
+    }
+
+    async fn accept(
+        &self,
+        transaction: &Transaction<'_>,
+        assigned: &Assigned,
+        position: i64,
+        cluster_id: Option<&str>,
+        seen: &Seen,
+    ) -> Result<(), Trouble> {
+        let update = "update kcopy.offsets set next_offset = $4, cluster_id = $5, topic_id = $6, leader_epoch = null, \
+                      updated_at = pg_catalog.now() where target = $1::oid and topic = $2 and partition = $3";
+        let oid = self.tables[assigned.table].oid;
+        let updated = transaction
+            .execute(
+                update,
+                &[&oid, &&*assigned.topic, &assigned.partition, &position, &cluster_id, &seen.topic_id],
+            )
+            .await;
+        updated.map(|_| ()).map_err(|error| Trouble::postgres("writing kcopy.offsets", &error))
+    }
+}
+
+/// What was there and is gone.
+struct Loss {
+    what: String,
+    go_on_at: i64,
+}
+
+fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> Option<Loss> {
+    let next = stored.next_offset;
+    let first = seen.range.log_start_offset;
+    let end = seen.range.high_watermark;
+    let lost = |what: String, go_on_at| Some(Loss { what, go_on_at });
+    if let (Some(before), Some(now)) = (stored.cluster_id.as_deref(), cluster_id)
+        && before != now
+    {
+        return lost(
+            format!(
+                "its position {next} is one of cluster {before}, and this is cluster {now}: offsets mean nothing here"
+            ),
+            first,
+        );
+    }
+    if let (Some(before), Some(now)) = (stored.topic_id.as_deref(), seen.topic_id.as_deref())
+        && before != now
+    {
+        return lost(
+            format!(
+                "the topic was deleted and made anew (id {before} is {now} now): its position {next} is one of the \
+                 old topic"
+            ),
+            first,
+        );
+    }
+    if next < first {
+        return lost(
+            format!(
+                "offsets {next} to {} are gone before they were loaded: the log begins at {first} now",
+                first - 1
+            ),
+            first,
+        );
+    }
+    if next > end {
+        return lost(
+            format!("the log was cut short: {next} is the next offset to load, and the log ends at {end}"),
+            end,
+        );
+    }
+    None
+}

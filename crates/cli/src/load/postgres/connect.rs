@@ -1,0 +1,231 @@
+//! One connection to PostgreSQL.
+
+use std::{fmt, time::Duration};
+
+use tokio_postgres::{Client, Config, NoTls, config, error::SqlState};
+
+use super::{
+    settings::{ChannelBinding, HostSettings, Settings, SslMode},
+    tls::Tls,
+};
+
+/// How long an attempt may take where nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct ConnectError {
+    message: String,
+    /// Whether another attempt may succeed.
+    pub is_transient: bool,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Connects to the first host that takes us. The connection lives in a task of the runtime that this runs
+/// on, until the client is dropped.
+///
+/// # Errors
+/// No host takes us: what each of them said.
+pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
+    let tls = match settings.ssl.mode {
+        SslMode::Disable => None,
+        _ if settings.hosts.iter().all(HostSettings::is_socket) => None,
+        _ => match Tls::new(&settings.ssl) {
+            Ok(tls) => Some(tls),
+            // Who does not insist on TLS goes without, as before there was any.
+            Err(_) if settings.ssl.mode <= SslMode::Prefer => None,
+            Err(message) => return Err(ConnectError { message, is_transient: false }),
+        },
+    };
+    let mut order: Vec<&HostSettings> = settings.hosts.iter().collect();
+    if settings.is_random_order {
+        // The place of a fresh allocation is random enough to spread connections.
+        let turn = std::process::id() as usize % order.len();
+        order.rotate_left(turn);
+    }
+    let mut failures = Vec::new();
+    let mut is_transient = false;
+    for host in order {
+        match to_host(settings, host, tls.as_ref()).await {
+            Ok(client) => return Ok(client),
+            Err(error) => {
+                is_transient |= is_transient_error(&error);
+                failures.push(format!("{}: {}", shown(host), reason(&error)));
+            }
+        }
+    }
+    Err(ConnectError {
+        message: format!("PostgreSQL cannot be reached at {}", failures.join("; ")),
+        is_transient,
+    })
+}
+
+fn shown(host: &HostSettings) -> String {
+    if host.is_socket() {
+        format!("{}/.s.PGSQL.{}", host.host, host.port)
+    } else if host.host.contains(':') {
+        format!("[{}]:{}", host.host, host.port)
+    } else {
+        format!("{}:{}", host.host, host.port)
+    }
+}
+
+/// The sslmodes in the middle try the one and then the other, as libpq does.
+async fn to_host(
+    settings: &Settings,
+    host: &HostSettings,
+    tls: Option<&Tls>,
+) -> Result<Client, tokio_postgres::Error> {
+    let tls = tls.filter(|_| !host.is_socket());
+    match (settings.ssl.mode, tls) {
+        (SslMode::Allow, Some(tls)) => match attempt(settings, host, None).await {
+            Err(error) if is_refusal(&error) => attempt(settings, host, Some(tls)).await,
+            result => result,
+        },
+        (SslMode::Prefer, Some(tls)) => match attempt(settings, host, Some(tls)).await {
+            Err(error) if is_refusal(&error) || is_tls(&error) => {
+                // What the secured attempt said is worth more, should this one fail as well.
+                attempt(settings, host, None).await.map_err(|_| error)
+            }
+            result => result,
+        },
+        (_, tls) => attempt(settings, host, tls).await,
+    }
+}
+
+async fn attempt(
+    settings: &Settings,
+    host: &HostSettings,
+    tls: Option<&Tls>,
+) -> Result<Client, tokio_postgres::Error> {
+    let mut config = config(settings, host);
+    match tls {
+        None => {
+            config.ssl_mode(config::SslMode::Disable);
+            let (client, connection) = config.connect(NoTls).await?;
+            drive(connection);
+            Ok(client)
+        }
+        Some(tls) => {
+            let prefers = settings.ssl.mode <= SslMode::Prefer;
+            config.ssl_mode(if prefers { config::SslMode::Prefer } else { config::SslMode::Require });
+            if settings.ssl.is_direct {
+                config.ssl_negotiation(config::SslNegotiation::Direct);
+            }
+            let (client, connection) = config.connect(tls.clone()).await?;
+            drive(connection);
+            Ok(client)
+        }
+    }
+}
+
+fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+{
+    // Its end shows in whatever is under way on the client.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+}
+
+fn config(settings: &Settings, host: &HostSettings) -> Config {
+    let mut config = Config::new();
+    config
+        .host(&host.host)
+        .port(host.port)
+        .user(&settings.user)
+        .dbname(&settings.dbname)
+        .application_name(&settings.application_name)
+        .connect_timeout(settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT))
+        .channel_binding(match settings.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        })
+        .keepalives(settings.keepalive.is_on);
+    if let Some(address) = host.address {
+        config.hostaddr(address);
+    }
+    if let Some(password) = &host.password {
+        config.password(&password.0);
+    }
+    if let Some(options) = &settings.options {
+        config.options(options);
+    }
+    if settings.needs_writable {
+        config.target_session_attrs(config::TargetSessionAttrs::ReadWrite);
+    }
+    if let Some(idle) = settings.keepalive.idle {
+        config.keepalives_idle(idle);
+    }
+    if let Some(interval) = settings.keepalive.interval {
+        config.keepalives_interval(interval);
+    }
+    if let Some(count) = settings.keepalive.count {
+        config.keepalives_retries(count);
+    }
+    if let Some(timeout) = settings.keepalive.user_timeout {
+        config.tcp_user_timeout(timeout);
+    }
+    config
+}
+
+/// The server answered, and does not want us like this: pg_hba.conf may have a line for the other way.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION || *code == SqlState::INVALID_PASSWORD
+    })
+}
+
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none() && error.to_string().starts_with("error performing TLS handshake")
+}
+
+/// Whether the same may succeed later: the server is away, starting, ending, or full.
+pub fn is_transient_error(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        None => {
+            let text = error.to_string();
+            !(text.starts_with("authentication error")
+                || text.starts_with("invalid configuration")
+                || text.starts_with("error performing TLS handshake"))
+        }
+        Some(code) => {
+            // 08 connections, 40 rollbacks (conflicts, deadlocks), 53 resources, 57P the operator.
+            let code = code.code();
+            code.starts_with("08")
+                || code.starts_with("40")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || code == "55006"
+                || code == "25006"
+        }
+    }
+}
+
+/// An error with what is behind it, in one line.
+pub fn reason(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        return format!("{}{detail}{hint} [{}]", error.message(), error.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

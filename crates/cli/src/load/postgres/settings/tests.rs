@@ -1,0 +1,64 @@
+use std::{collections::HashMap, ffi::OsString, io, path::Path};
+
+use super::*;
+
+fn gather(text: &str, variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Settings, String> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let files: HashMap<&str, &str> = files.iter().copied().collect();
+    let environment = Environment {
+        variable: &|name| variables.get(name).map(OsString::from),
+        read_file: &|path: &Path| match path.to_str().and_then(|path| files.get(path)) {
+            Some(content) => Ok(content.as_bytes().to_vec()),
+            None => Err(io::Error::from_raw_os_error(2)),
+        },
+        stdin_is_terminal: false,
+        now_ms: 0,
+    };
+    Settings::gather(Some(text), &environment)
+}
+
+const ME: (&str, &str) = ("PGUSER", "me");
+
+#[test]
+fn the_string_wins_over_the_service_and_the_service_over_variables() {
+    let files = [("/home/.pg_service.conf", "[shop]\nhost=from-service\nport=1111\ndbname=from-service\n")];
+    let variables = [ME, ("HOME", "/home"), ("PGHOST", "from-variable"), ("PGOPTIONS", "-c a=b")];
+    let found = gather("service=shop dbname=from-string", &variables, &files).unwrap();
+    assert_eq!((found.hosts[0].host.as_str(), found.hosts[0].port), ("from-service", 1111));
+    assert_eq!((found.dbname.as_str(), found.user.as_str()), ("from-string", "me"));
+    assert_eq!(found.options.as_deref(), Some("-c a=b"));
+    let error = gather("service=other", &variables, &files).unwrap_err();
+    assert!(error.contains("\"other\" is not defined (/home/.pg_service.conf)"), "{error}");
+}
+
+#[test]
+fn each_host_has_its_port_and_its_password() {
+    let files = [("/home/.pgpass", "a:1:*:me:one\nb:2:shop:me:two\n")];
+    let found = gather("host=a,b port=1,2 dbname=shop", &[ME, ("HOME", "/home")], &files).unwrap();
+    let passwords: Vec<_> = found.hosts.iter().map(|host| host.password.clone().map(|it| it.0)).collect();
+    assert_eq!(passwords, [Some("one".to_owned()), Some("two".to_owned())]);
+    assert!(found.needs_writable, "one of several may be a standby");
+    assert!(!format!("{found:?}").contains("two"), "a password shows");
+    assert!(gather("host=a,b port=1,2,3", &[ME], &[]).unwrap_err().contains("3 ports for 2 hosts"));
+}
+
+#[test]
+fn sslmodes_need_what_they_check_against() {
+    let mode = |text: &str| gather(text, &[ME], &[]).map(|found| found.ssl.mode);
+    assert_eq!(mode("host=h"), Ok(SslMode::Prefer));
+    assert_eq!(mode("host=h sslrootcert=system"), Ok(SslMode::VerifyFull));
+    assert_eq!(mode("host=h sslmode=verify-ca sslrootcert=/ca"), Ok(SslMode::VerifyCa));
+    for (text, reason) in [
+        ("sslmode=verify-full", "whom to trust"),
+        ("sslmode=require sslrootcert=system", "needs sslmode=verify-full"),
+        ("sslmode=always", "sslmode cannot be \"always\""),
+        ("sslnegotiation=direct", "needs sslmode=require"),
+        ("sslcrl=/crl", "sslcrl is not supported"),
+        ("gssencmode=require", "is not supported"),
+        ("client_encoding=LATIN1", "always UTF8"),
+        ("target_session_attrs=standby", "target_session_attrs cannot be"),
+    ] {
+        let error = gather(text, &[ME], &[]).unwrap_err();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}

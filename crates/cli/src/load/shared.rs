@@ -1,0 +1,120 @@
+//! What all workers of a run share: what was asked for, whether it shall end, and what has happened so far.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use kcopy_client::{Client, wire::Str};
+use serde_json::{Value, json};
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::plan::Load;
+
+/// Whether workers go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// They do.
+    Run,
+    /// They finish what they have read, and end, to begin anew with what has changed.
+    Reload,
+    /// They finish what they have read, and end.
+    Stop,
+}
+
+/// See the module.
+pub(super) struct Shared {
+    pub(super) plan: Arc<Load>,
+    pub(super) client: Client,
+    pub(super) handle: Handle,
+    pub(super) command: watch::Receiver<Command>,
+    pub(super) stats: Stats,
+    pub(super) reporter: Reporter,
+}
+
+/// Counters, for metrics and for the last words.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) records: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) failures: AtomicU64,
+    /// When the last transaction committed, in milliseconds since 1970; 0 before the first.
+    pub(super) last_commit_ms: AtomicI64,
+    /// From the timestamp of the newest record of the last transaction to its commit; -1 before the first.
+    pub(super) latency_ms: AtomicI64,
+    pub(super) partitions: Mutex<BTreeMap<(Str, i32), Progress>>,
+}
+
+/// Where a partition is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The next offset to load.
+    pub(super) position: i64,
+    /// The end of its log as it was last seen.
+    pub(super) end: i64,
+}
+
+impl Stats {
+    pub(super) fn progress(&self, topic: &Str, partition: i32, change: impl FnOnce(&mut Progress)) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        change(partitions.entry((topic.clone(), partition)).or_default());
+    }
+
+    /// Offsets between the positions and the ends.
+    pub(super) fn left(&self) -> u64 {
+        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.values().map(|progress| (progress.end - progress.position).max(0) as u64).sum()
+    }
+
+    pub(super) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn of(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells people on stderr and programs on stdout what happens.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    pub(super) is_quiet: bool,
+    pub(super) json: bool,
+    pub(super) progress: crate::run::progress::Progress,
+}
+
+impl Reporter {
+    /// Something that people want to know. `event` names it for programs.
+    pub(super) fn tell(&self, event: &str, text: &str) {
+        if !self.is_quiet {
+            self.progress.suspend(|| eprintln!("% {text}"));
+        }
+        self.event(event, json!({ "message": text }));
+    }
+
+    /// An event for programs: `fields` is an object.
+    pub(super) fn event(&self, event: &str, mut fields: Value) {
+        if !self.json {
+            return;
+        }
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("event".into(), event.into());
+            fields.insert("at_ms".into(), now_ms().into());
+        }
+        // A reader of events that is gone must not stop the load.
+        let _ = writeln!(std::io::stdout().lock(), "{fields}");
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

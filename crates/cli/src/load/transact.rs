@@ -1,0 +1,555 @@
+//! One batch, one transaction: positions are locked and compared, rows copied, positions moved.
+//!
+//! ```text
+//! begin; lock the tables        nothing can change them from here on
+//! are they what they were?      if not, nothing is written, and they are looked at again
+//! positions for update          each must be where this batch begins: a second loader is noticed here
+//! copy, merge                   rows
+//! insert rejected records
+//! positions set                 compare-and-set, each exactly one row
+//! commit
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, pin_mut};
+use tokio_postgres::{Client, Statement};
+
+use super::{
+    batch::{Batch, Origin, Rejected, TableRows},
+    catalog::{self, Table, quoted},
+    encode::{Layout, RowEncoder},
+    positions::Placed,
+    postgres::connect::reason,
+    rejects::Reread,
+    trouble::Trouble,
+};
+use crate::{
+    format::Format,
+    plan::{Load, Mode, OnError},
+};
+
+/// What goes into the connection's queue at once.
+const BLOCK_BYTES: usize = 256 << 10;
+/// How many rows are tried together at first after one was refused.
+const CAREFUL_ROWS: usize = 64;
+
+/// A connection that is ready to load.
+pub(super) struct Loader {
+    client: Client,
+    tables: Vec<Destination>,
+    fingerprints: Statement,
+    lock: String,
+    plan: Arc<Load>,
+    reread: Reread,
+}
+
+/// A table with what is said to fill it.
+pub(super) struct Destination {
+    pub(super) table: Table,
+    encoder: RowEncoder,
+    copy: Statement,
+    /// Where rows go first, and what moves them into the table.
+    stage: Option<(String, Statement)>,
+}
+
+/// What a transaction did.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) rows: u64,
+    /// The records that were left out, those that PostgreSQL refused among them.
+    pub(super) rejected: Vec<Rejected>,
+}
+
+/// Why a transaction did not happen.
+enum Fault {
+    Trouble(Trouble),
+    /// PostgreSQL refuses one row.
+    Row {
+        row: usize,
+        reason: String,
+    },
+    /// It refuses one of several, and does not say which.
+    OneOf {
+        reason: String,
+    },
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Fault {
+        Fault::Trouble(trouble)
+    }
+}
+
+impl Loader {
+    /// Prepares everything that batches need.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses what is asked of it.
+    pub(super) async fn new(
+        client: Client,
+        plan: Arc<Load>,
+        tables: Vec<(Table, Layout)>,
+        reread: Reread,
+    ) -> Result<Loader, Trouble> {
+        let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing to load", &error);
+        let mut destinations = Vec::with_capacity(tables.len());
+        for (at, (table, layout)) in tables.into_iter().enumerate() {
+            destinations.push(Destination::new(&client, &plan, at, table, layout).await?);
+        }
+        let tables: Vec<&Table> = destinations.iter().map(|destination| &destination.table).collect();
+        let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+        names.sort_unstable();
+        let lock = format!(
+            "begin isolation level read committed; lock table {} in row exclusive mode",
+            names.join(", ")
+        );
+        let fingerprints = client.prepare(&catalog::fingerprints(&tables)).await.map_err(failed)?;
+        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread })
+    }
+
+    /// Writes a batch, and says what came of it.
+    ///
+    /// # Errors
+    /// Nothing of the batch is written then, unless the commit itself got no answer: the position tells.
+    pub(super) async fn write(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<Done, Trouble> {
+        let result = self.transact(batch, partitions).await;
+        if result.is_err() && !self.client.is_closed() {
+            // It may be one that was never begun, or a connection that is just going.
+            let _ = self.client.batch_execute("rollback").await;
+        }
+        result
+    }
+
+    async fn transact(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<Done, Trouble> {
+        self.begin(batch, partitions).await?;
+        let mut done = Done { rejected: batch.rejected.clone(), ..Done::default() };
+        for at in 0..self.tables.len() {
+            if !batch.tables[at].origins.is_empty() {
+                done.rows += self.fill(at, &batch.tables[at], partitions, &mut done.rejected).await?;
+            }
+        }
+        if matches!(self.plan.on_error, OnError::RejectTable | OnError::DeadLetter(_)) {
+            self.reread.complete(&mut done.rejected, partitions).await?;
+        }
+        if self.plan.on_error == OnError::RejectTable {
+            self.insert_rejected(&done.rejected, partitions).await?;
+        }
+        self.move_positions(batch, partitions, &done.rejected).await?;
+        Ok(done)
+    }
+
+    /// Ends the transaction. Apart from [`Loader::write`], since dead letters are sent before.
+    ///
+    /// # Errors
+    /// It did not commit, or nobody knows.
+    pub(super) async fn commit(&mut self) -> Result<(), Trouble> {
+        match self.client.batch_execute("commit").await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let trouble = Trouble::postgres("committing", &error);
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn begin(&self, batch: &Batch, partitions: &[Placed]) -> Result<(), Trouble> {
+        let moves = &batch.moves;
+        let targets: Vec<u32> = moves.iter().map(|it| self.oid(&partitions[it.partition])).collect();
+        let topics: Vec<&str> = moves.iter().map(|it| &*partitions[it.partition].assigned.topic).collect();
+        let indexes: Vec<i32> = moves.iter().map(|it| partitions[it.partition].assigned.partition).collect();
+        // In one order for all, so that two loaders wait for each other and never both.
+        let positions = "select o.target::oid, o.topic, o.partition, o.next_offset from kcopy.offsets o \
+                         join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition) \
+                         on o.target = w.target and o.topic = w.topic and o.partition = w.partition \
+                         order by 1, 2, 3 for update of o";
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&targets, &topics, &indexes];
+        // Sent together: one wait for all three.
+        let (begun, fingerprints, stored) = tokio::join!(
+            self.client.batch_execute(&self.lock),
+            self.client.query(&self.fingerprints, &[]),
+            self.client.query(positions, &parameters),
+        );
+        if let Err(error) = begun {
+            let is_gone = error.code().is_some_and(|code| code.code() == "42P01");
+            return Err(match is_gone {
+                true => Trouble::TableChanged(format!("a table is gone: {}", reason(&error))),
+                false => Trouble::postgres("beginning a transaction", &error),
+            });
+        }
+        let fingerprints =
+            fingerprints.map_err(|error| Trouble::postgres("looking at the tables", &error))?;
+        for (destination, row) in self.tables.iter().zip(&fingerprints) {
+            let is_same: Option<bool> = row.get(0);
+            let fingerprint: Option<String> = row.get(1);
+            let table = &destination.table;
+            if is_same != Some(true) {
+                return Err(Trouble::Final(format!(
+                    "table {} was dropped or renamed while it was loaded, and made anew: the positions are those of \
+                     the old one",
+                    table.name
+                )));
+            }
+            if fingerprint.as_deref() != Some(&table.fingerprint) {
+                return Err(Trouble::TableChanged(format!(
+                    "the columns of table {} have changed",
+                    table.name
+                )));
+            }
+        }
+        let stored = stored.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        for moved in moves {
+            let placed = &partitions[moved.partition];
+            let (oid, topic, index) = (self.oid(placed), &*placed.assigned.topic, placed.assigned.partition);
+            let found = stored.iter().find(|row| {
+                row.get::<_, u32>(0) == oid && row.get::<_, &str>(1) == topic && row.get::<_, i32>(2) == index
+            });
+            let now: Option<i64> = found.map(|row| row.get(3));
+            if now != Some(moved.from) {
+                return Err(fenced(placed, moved.from, moved.to, now));
+            }
+        }
+        Ok(())
+    }
+
+    fn oid(&self, placed: &Placed) -> u32 {
+        self.tables[placed.assigned.table].table.oid
+    }
+
+    /// Copies the rows of one table, and merges them where there is a stage.
+    async fn fill(
+        &mut self,
+        at: usize,
+        rows: &TableRows,
+        partitions: &[Placed],
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<u64, Trouble> {
+        let count = rows.origins.len();
+        if self.plan.on_error == OnError::Fail {
+            return match self.copy(at, rows, 0, count).await {
+                Ok(written) => Ok(written),
+                Err(Fault::Trouble(trouble)) => Err(trouble),
+                Err(Fault::Row { row, reason }) => {
+                    let origin = rows.origins[row];
+                    Err(Trouble::Final(format!("{}: {reason}", self.place(&origin, partitions))))
+                }
+                Err(Fault::OneOf { reason }) => Err(Trouble::Final(reason)),
+            };
+        }
+        self.fill_carefully(at, rows, partitions, rejected).await
+    }
+
+    /// As much as possible at once; around a row that is refused in smaller and growing pieces.
+    async fn fill_carefully(
+        &mut self,
+        at: usize,
+        rows: &TableRows,
+        partitions: &[Placed],
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<u64, Trouble> {
+        let count = rows.origins.len();
+        let (mut from, mut step, mut written) = (0, count, 0);
+        while from < count {
+            let until = count.min(from + step);
+            self.execute("savepoint rows").await?;
+            self.empty_stage(at).await?;
+            match self.copy(at, rows, from, until).await {
+                Ok(copied) => {
+                    written += copied;
+                    from = until;
+                    step = step.saturating_mul(4);
+                    self.execute("release savepoint rows").await?;
+                }
+                Err(Fault::Trouble(trouble)) => return Err(trouble),
+                Err(Fault::OneOf { .. }) => {
+                    self.execute("rollback to savepoint rows").await?;
+                    step = (until - from).div_ceil(2);
+                }
+                Err(Fault::Row { row, reason }) => {
+                    self.execute("rollback to savepoint rows").await?;
+                    if row > from {
+                        self.empty_stage(at).await?;
+                        written += self.copy_good(at, rows, from, row, partitions).await?;
+                    }
+                    let origin = rows.origins[row];
+                    rejected.push(Rejected {
+                        partition: origin.partition as usize,
+                        offset: origin.offset,
+                        content: None,
+                        reason: format!("{}: {reason}", self.place(&origin, partitions)),
+                    });
+                    from = row + 1;
+                    step = CAREFUL_ROWS;
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    async fn copy_good(
+        &mut self,
+        at: usize,
+        rows: &TableRows,
+        from: usize,
+        until: usize,
+        partitions: &[Placed],
+    ) -> Result<u64, Trouble> {
+        match self.copy(at, rows, from, until).await {
+            Ok(copied) => Ok(copied),
+            Err(Fault::Trouble(trouble)) => Err(trouble),
+            Err(Fault::Row { row, reason }) => {
+                let origin = rows.origins[row];
+                Err(Trouble::Final(format!("{}: {reason}", self.place(&origin, partitions))))
+            }
+            Err(Fault::OneOf { reason }) => Err(Trouble::Final(reason)),
+        }
+    }
+
+    /// The stage may hold the piece before: all of them are in one transaction.
+    async fn empty_stage(&self, at: usize) -> Result<(), Trouble> {
+        match &self.tables[at].stage {
+            None => Ok(()),
+            Some((stage, _)) => self.execute(&format!("truncate {stage}")).await,
+        }
+    }
+
+    fn place(&self, origin: &Origin, partitions: &[Placed]) -> String {
+        let assigned = &partitions[origin.partition as usize].assigned;
+        let table = &self.tables[assigned.table].table.name;
+        format!("{} [{}] offset {}: table {table}", assigned.topic, assigned.partition, origin.offset)
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), Trouble> {
+        self.client.batch_execute(sql).await.map_err(|error| Trouble::postgres(sql, &error))
+    }
+
+    async fn copy(&mut self, at: usize, rows: &TableRows, from: usize, until: usize) -> Result<u64, Fault> {
+        let destination = &mut self.tables[at];
+        let doing = format!("copying into {}", destination.table.name);
+        let failed = |error: tokio_postgres::Error| -> Fault {
+            match line_of(&error) {
+                Some(line) if line >= 1 && line <= until - from => {
+                    Fault::Row { row: from + line - 1, reason: reason(&error) }
+                }
+                _ if until - from == 1 && is_about_data(&error) => {
+                    Fault::Row { row: from, reason: reason(&error) }
+                }
+                _ => Fault::Trouble(Trouble::postgres(&doing, &error)),
+            }
+        };
+        let sink = self.client.copy_in::<_, Bytes>(&destination.copy).await.map_err(failed)?;
+        pin_mut!(sink);
+        let mut begin = Vec::with_capacity(64);
+        destination.encoder.begin(&mut begin);
+        sink.feed(Bytes::from(begin)).await.map_err(failed)?;
+        let span = rows.span(from, until);
+        let bytes = rows.bytes.slice(span);
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let end = bytes.len().min(sent + BLOCK_BYTES);
+            // An error of the server shows in `finish`, with its reason.
+            if sink.feed(bytes.slice(sent..end)).await.is_err() {
+                break;
+            }
+            sent = end;
+        }
+        let mut trailer = Vec::with_capacity(8);
+        destination.encoder.finish(&mut trailer);
+        if !trailer.is_empty() && sent == bytes.len() {
+            // As above.
+            let _ = sink.feed(Bytes::from(trailer)).await;
+        }
+        let copied = sink.finish().await.map_err(failed)?;
+        let Some((_, merge)) = &destination.stage else { return Ok(copied) };
+        match self.client.execute(merge, &[]).await {
+            Ok(_) => Ok(copied),
+            Err(error) => {
+                let doing = format!("moving rows from the stage into {}", destination.table.name);
+                Err(match until - from {
+                    1 if is_about_data(&error) => Fault::Row { row: from, reason: reason(&error) },
+                    _ if is_about_data(&error) => {
+                        Fault::OneOf { reason: format!("{doing}: {}", reason(&error)) }
+                    }
+                    _ => Fault::Trouble(Trouble::postgres(&doing, &error)),
+                })
+            }
+        }
+    }
+
+    async fn insert_rejected(&self, rejected: &[Rejected], partitions: &[Placed]) -> Result<(), Trouble> {
+        let insert = "insert into kcopy.rejected(target, topic, partition, \"offset\", key, value, reason) \
+                      select * from unnest($1::oid[], $2::text[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], \
+                      $7::text[])";
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let assigned = |it: &Rejected| &partitions[it.partition].assigned;
+        let targets: Vec<u32> = rejected.iter().map(|it| self.oid(&partitions[it.partition])).collect();
+        let topics: Vec<&str> = rejected.iter().map(|it| &*assigned(it).topic).collect();
+        let indexes: Vec<i32> = rejected.iter().map(|it| assigned(it).partition).collect();
+        let offsets: Vec<i64> = rejected.iter().map(|it| it.offset).collect();
+        let content = |it: &'_ Rejected| it.content.clone().unwrap_or_default();
+        let keys: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).key).collect();
+        let values: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).value).collect();
+        let reasons: Vec<String> = rejected.iter().map(|it| it.reason.replace('\0', "\u{fffd}")).collect();
+        let inserted = self
+            .client
+            .execute(insert, &[&targets, &topics, &indexes, &offsets, &keys, &values, &reasons])
+            .await;
+        inserted.map(|_| ()).map_err(|error| Trouble::postgres("writing kcopy.rejected", &error))
+    }
+
+    /// The compare-and-set: each position moves from where this batch began, or nothing does.
+    async fn move_positions(
+        &self,
+        batch: &Batch,
+        partitions: &[Placed],
+        rejected: &[Rejected],
+    ) -> Result<(), Trouble> {
+        let update = "update kcopy.offsets o set next_offset = m.new, leader_epoch = coalesce(m.epoch, o.leader_epoch), \
+                      rows = o.rows + m.rows, updated_at = pg_catalog.clock_timestamp() \
+                      from unnest($1::oid[], $2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int4[], $7::int8[]) \
+                      m(target, topic, partition, old, new, epoch, rows) \
+                      where o.target = m.target and o.topic = m.topic and o.partition = m.partition \
+                      and o.next_offset = m.old";
+        let moves = &batch.moves;
+        let assigned = |partition: usize| &partitions[partition].assigned;
+        let targets: Vec<u32> = moves.iter().map(|it| self.oid(&partitions[it.partition])).collect();
+        let topics: Vec<&str> = moves.iter().map(|it| &*assigned(it.partition).topic).collect();
+        let indexes: Vec<i32> = moves.iter().map(|it| assigned(it.partition).partition).collect();
+        let from: Vec<i64> = moves.iter().map(|it| it.from).collect();
+        let to: Vec<i64> = moves.iter().map(|it| it.to).collect();
+        let epochs: Vec<Option<i32>> = moves.iter().map(|it| it.leader_epoch).collect();
+        let late = &rejected[batch.rejected.len()..];
+        let refused = |at: usize| late.iter().filter(|it| it.partition == at).count() as i64;
+        let rows: Vec<i64> = moves.iter().map(|it| it.rows - refused(it.partition)).collect();
+        let updated =
+            self.client.execute(update, &[&targets, &topics, &indexes, &from, &to, &epochs, &rows]).await;
+        match updated {
+            Ok(count) if count == moves.len() as u64 => Ok(()),
+            Ok(count) => Err(Trouble::Final(format!(
+                "{count} of {} positions in kcopy.offsets moved: nothing of the batch was written",
+                moves.len()
+            ))),
+            Err(error) => Err(Trouble::postgres("moving the positions in kcopy.offsets", &error)),
+        }
+    }
+}
+
+fn fenced(placed: &Placed, from: i64, to: i64, now: Option<i64>) -> Trouble {
+    let assigned = &placed.assigned;
+    let found = match now {
+        None => "is gone".to_owned(),
+        Some(now) => format!("stands at {now}"),
+    };
+    Trouble::Final(format!(
+        "{} [{}]: offsets {from} to {} were to be loaded, and its position in kcopy.offsets {found}: another loader \
+         loads the same partition into the same table, or somebody has moved the position; nothing of this batch was \
+         written",
+        assigned.topic,
+        assigned.partition,
+        to - 1
+    ))
+}
+
+/// The row that an error of COPY is about: `COPY orders, line 3, column id`.
+fn line_of(error: &tokio_postgres::Error) -> Option<usize> {
+    let error = error.as_db_error()?;
+    if !is_data_code(error.code().code()) {
+        return None;
+    }
+    // A trigger's context comes first, COPY's last.
+    let context = error.where_()?.lines().rev().find(|line| line.starts_with("COPY "))?;
+    let (_, after) = context.rsplit_once(", line ")?;
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    after[..digits].parse().ok()
+}
+
+fn is_about_data(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| is_data_code(code.code()))
+}
+
+/// 22 data, 23 constraints, 44 WITH CHECK OPTION, P0001 what a trigger raises.
+fn is_data_code(code: &str) -> bool {
+    code.starts_with("22") || code.starts_with("23") || code.starts_with("44") || code == "P0001"
+}
+
+impl Destination {
+    async fn new(
+        client: &Client,
+        plan: &Load,
+        at: usize,
+        table: Table,
+        layout: Layout,
+    ) -> Result<Destination, Trouble> {
+        let encoder = layout.encoder().map_err(Trouble::Final)?;
+        let is_staged = plan.mode == Mode::Upsert || table.has_row_security;
+        let format = match layout.format {
+            Format::Binary => "binary",
+            _ => "text",
+        };
+        let columns = layout.column_list();
+        let doing = format!("preparing to load into {}", table.name);
+        let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
+        let stage = if is_staged {
+            let stage = format!("pg_temp.kcopy_stage_{at}");
+            let mark = if layout.marks_tombstones { ", false as kcopy_tombstone" } else { "" };
+            let make = format!(
+                "create temp table kcopy_stage_{at} on commit delete rows as select {columns}{mark} from {} with no data",
+                table.name
+            );
+            client.batch_execute(&make).await.map_err(failed)?;
+            let merge = client.prepare(&merge_sql(plan, &table, &layout, &stage)).await.map_err(failed)?;
+            Some((stage, merge))
+        } else {
+            None
+        };
+        let goal = stage.as_ref().map_or(&table.name, |(stage, _)| stage);
+        let mark = if is_staged && layout.marks_tombstones { ", kcopy_tombstone" } else { "" };
+        let copy =
+            format!("copy {goal} ({columns}{mark}) from stdin with (format {format}, encoding 'UTF8')");
+        let copy = client.prepare(&copy).await.map_err(failed)?;
+        Ok(Destination { table, encoder, copy, stage })
+    }
+}
+
+/// From the stage into the table. Rows of a fresh stage lie in the order in which they came: the last of
+/// equal keys wins.
+fn merge_sql(plan: &Load, table: &Table, layout: &Layout, stage: &str) -> String {
+    let columns = layout.column_list();
+    let name = &table.name;
+    if plan.mode == Mode::Append {
+        return format!(
+            "insert into {name} ({columns}) overriding system value select {columns} from {stage}"
+        );
+    }
+    let key: Vec<String> = table.key.iter().map(|name| quoted(name)).collect();
+    let others: Vec<String> =
+        layout.names().filter(|name| !table.key.iter().any(|key| key == name)).map(quoted).collect();
+    let update = match others.is_empty() {
+        true => "nothing".to_owned(),
+        false => {
+            let set: Vec<String> = others.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+            format!("update set {}", set.join(", "))
+        }
+    };
+    let key_list = key.join(", ");
+    let (gone, remaining) = if layout.marks_tombstones {
+        let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
+        (
+            format!(
+                ", gone as (delete from {name} t using last where last.kcopy_tombstone and {})",
+                same.join(" and ")
+            ),
+            " where not kcopy_tombstone",
+        )
+    } else {
+        (String::new(), "")
+    };
+    format!(
+        "with last as (select distinct on ({key_list}) * from {stage} order by {key_list}, ctid desc){gone} \
+         insert into {name} ({columns}) overriding system value select {columns} from last{remaining} \
+         on conflict ({key_list}) do {update}"
+    )
+}

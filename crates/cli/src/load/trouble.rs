@@ -1,0 +1,51 @@
+//! What can go wrong, and what follows from it.
+
+use std::fmt;
+
+use super::postgres::connect::{ConnectError, is_transient_error, reason};
+
+/// Why a worker stopped.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It may pass: the position is read again, and loading goes on from there.
+    Passing(String),
+    /// A table is not what it was: it is looked at again at once.
+    TableChanged(String),
+    /// Nothing that waiting would mend.
+    Final(String),
+}
+
+impl Trouble {
+    /// An error of PostgreSQL; `doing` says what was tried.
+    pub(super) fn postgres(doing: &str, error: &tokio_postgres::Error) -> Trouble {
+        let text = format!("{doing}: {}", reason(error));
+        if is_transient_error(error) { Trouble::Passing(text) } else { Trouble::Final(text) }
+    }
+
+    /// An error of Kafka's side.
+    pub(super) fn kafka(error: &kcopy_client::Error) -> Trouble {
+        if error.is_retriable() {
+            Trouble::Passing(error.to_string())
+        } else {
+            Trouble::Final(error.to_string())
+        }
+    }
+}
+
+impl From<ConnectError> for Trouble {
+    fn from(error: ConnectError) -> Trouble {
+        if error.is_transient {
+            Trouble::Passing(error.to_string())
+        } else {
+            Trouble::Final(error.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Passing(text) | Trouble::TableChanged(text) | Trouble::Final(text) => f.write_str(text),
+        }
+    }
+}
