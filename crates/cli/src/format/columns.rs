@@ -7,6 +7,9 @@
 //! - A name may be quoted as in SQL (`"with ""quotes"" or, commas"`). Case is kept.
 //! - Without `= SOURCE` the name is the source: `key`, `value`, `topic`, `partition`, `offset`, `timestamp`,
 //!   `timestamp_type`, `headers`, `header.NAME`. Any other name is a member of the JSON value.
+//! - TYPE is a name as PostgreSQL writes it (`character varying(20)`, `timestamp(3) with time zone`, `int4[]`); one
+//!   that is not known stands for text, which only the binary format cannot carry.
+//! - A path leads into a JSON key or value: `value.order.lines[0].sku`. What is not there is NULL.
 //! - Without TYPE the source's natural type holds: text for key, value, topic, timestamp_type, `header.NAME`
 //!   and constants, int4 for partition, int8 for offset, timestamptz for timestamp, jsonb for headers.
 //!
@@ -17,79 +20,9 @@
 
 use std::fmt;
 
+pub use super::types::{Type, TypeNameError};
+
 mod parse;
-
-/// A PostgreSQL type that a column can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Type {
-    /// Valid UTF-8 without NUL.
-    Text,
-    /// Any bytes.
-    Bytea,
-    /// JSON, kept as it is written.
-    Json,
-    /// JSON, which PostgreSQL takes apart: `\u0000` and lone surrogates are not allowed.
-    Jsonb,
-    /// 16-bit integer.
-    Int2,
-    /// 32-bit integer.
-    Int4,
-    /// 64-bit integer.
-    Int8,
-    /// A point in time with microseconds.
-    Timestamptz,
-}
-
-impl Type {
-    /// PostgreSQL's short name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Type::Text => "text",
-            Type::Bytea => "bytea",
-            Type::Json => "json",
-            Type::Jsonb => "jsonb",
-            Type::Int2 => "int2",
-            Type::Int4 => "int4",
-            Type::Int8 => "int8",
-            Type::Timestamptz => "timestamptz",
-        }
-    }
-
-    /// The bytes of a value in COPY's binary format, where they are the same for all.
-    pub fn width(self) -> Option<usize> {
-        match self {
-            Type::Int2 => Some(2),
-            Type::Int4 => Some(4),
-            Type::Int8 | Type::Timestamptz => Some(8),
-            Type::Text | Type::Bytea | Type::Json | Type::Jsonb => None,
-        }
-    }
-
-    /// Whether values are integers.
-    pub fn is_integer(self) -> bool {
-        matches!(self, Type::Int2 | Type::Int4 | Type::Int8)
-    }
-
-    pub(super) fn integer_of_width(width: usize) -> Option<Type> {
-        [Type::Int2, Type::Int4, Type::Int8].into_iter().find(|ty| ty.width() == Some(width))
-    }
-
-    /// Whether the integer type can hold `number`.
-    pub(super) fn holds(self, number: i64) -> bool {
-        match self {
-            Type::Int2 => i16::try_from(number).is_ok(),
-            Type::Int4 => i32::try_from(number).is_ok(),
-            _ => true,
-        }
-    }
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What a column is filled from, or where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,26 +81,45 @@ pub enum Step {
     Index(u32),
 }
 
+impl Column {
+    /// A column of this name and type, filled from, or going to, `source`.
+    pub fn new(name: impl Into<String>, column_type: Type, source: Source) -> Self {
+        Column { name: name.into(), column_type, source }
+    }
+}
+
 impl Source {
+    /// The member `name` of the JSON value.
+    pub fn member(name: impl Into<String>) -> Self {
+        Source::Path(Path { root: PathRoot::Value, steps: vec![Step::Member(name.into())] })
+    }
+
     fn natural_type(&self) -> Type {
         match self {
             Source::Partition => Type::Int4,
             Source::Offset => Type::Int8,
-            Source::Timestamp => Type::Timestamptz,
+            Source::Timestamp => Type::Timestamptz(None),
             Source::Headers => Type::Jsonb,
             _ => Type::Text,
         }
     }
 
-    /// The types that the source can be written as, if not all.
-    fn possible_types(&self) -> Option<&'static [Type]> {
-        match self {
-            Source::Topic | Source::TimestampType => Some(&[Type::Text]),
-            Source::Partition | Source::Offset => Some(&[Type::Int4, Type::Int8, Type::Int2, Type::Text]),
-            Source::Timestamp => Some(&[Type::Timestamptz, Type::Int8, Type::Text]),
-            Source::Headers => Some(&[Type::Jsonb, Type::Json, Type::Text]),
-            _ => None,
-        }
+    /// The types that the source can be written as, if not all, and whether this is one of them.
+    fn takes(&self, column_type: &Type) -> Result<(), &'static str> {
+        let is_text = column_type.is_text();
+        let (fits, possible) = match self {
+            Source::Topic | Source::TimestampType => (is_text, "text"),
+            Source::Partition | Source::Offset => {
+                (is_text || column_type.is_integer(), "int4, int8, int2, text")
+            }
+            Source::Timestamp => {
+                let is_time = matches!(column_type, Type::Timestamptz(_) | Type::Timestamp(_) | Type::Int8);
+                (is_text || is_time, "timestamptz, timestamp (in UTC), int8, text")
+            }
+            Source::Headers => (is_text || column_type.is_json(), "jsonb, json, text"),
+            _ => (true, ""),
+        };
+        if fits { Ok(()) } else { Err(possible) }
     }
 }
 
@@ -218,8 +170,10 @@ pub enum Target {
     Headers,
     /// One header of this name.
     Header(String),
-    /// A member of the JSON object that is the value.
-    Member(String),
+    /// A member of the JSON object that is the value, or of an object within it.
+    Member(Vec<String>),
+    /// The same for the key.
+    KeyMember(Vec<String>),
 }
 
 /// One column of a [`Columns`] list.
@@ -250,7 +204,14 @@ impl Columns {
     /// Where the text is not of the language above, or asks for a type or source that is not known, not there
     /// yet, or does not fit together.
     pub fn parse(text: &str) -> Result<Self, ColumnsError> {
-        let list = parse::parse(text)?;
+        Self::new(parse::parse(text)?)
+    }
+
+    /// Checks a list that was put together otherwise, say from a table's own columns.
+    ///
+    /// # Errors
+    /// Where a source cannot be of its type, and for more columns than a table can have.
+    pub fn new(list: Vec<Column>) -> Result<Self, ColumnsError> {
         if list.len() > Self::MAX {
             let message =
                 format!("{} columns are more than the {} that a table can have", list.len(), Self::MAX);
@@ -265,50 +226,53 @@ impl Columns {
         &self.list
     }
 
-    /// Checks that each column can be filled from a record.
+    /// Checks that the type of each column has a binary form.
     ///
     /// # Errors
-    /// For a column that would need a part of a JSON key or value, which is not there yet.
-    pub fn check_for_consume(&self) -> Result<(), ColumnsError> {
-        let path = self.list.iter().find_map(|column| match &column.source {
-            Source::Path(path) => Some((column, path)),
-            _ => None,
-        });
-        match path {
+    /// For a column whose type has none that is known, with what would be right.
+    pub fn check_for_binary(&self) -> Result<(), ColumnsError> {
+        match self.list.iter().find(|column| !column.column_type.has_binary()) {
             None => Ok(()),
-            Some((column, path)) => Err(ColumnsError::at(
-                &column.name,
-                format!(
-                    "taking {} out of a JSON document is not there yet; load the whole {} as jsonb",
-                    Source::Path(path.clone()),
-                    match path.root {
-                        PathRoot::Key => "key",
-                        PathRoot::Value => "value",
-                    }
-                ),
-            )),
+            Some(column) => Err(ColumnsError::at(&column.name, column.column_type.binary_advice())),
         }
     }
 
     /// Where each column goes when records are made of rows.
     ///
     /// # Errors
-    /// For two columns with the same target, and for members beside a column that is the whole value.
+    /// For two columns with the same target or one within the other, for members beside a column that is the
+    /// whole key or value, and for elements of arrays.
     pub fn targets(&self) -> Result<Vec<Target>, ColumnsError> {
-        let whole_value = self.list.iter().find(|column| column.source == Source::Value);
-        let mut targets = Vec::with_capacity(self.list.len());
+        let has = |source: &Source| self.list.iter().find(|column| column.source == *source);
+        let (whole_key, whole_value) = (has(&Source::Key), has(&Source::Value));
+        let mut targets: Vec<Target> = Vec::with_capacity(self.list.len());
         for column in &self.list {
-            let target = target(column, whole_value)?;
-            if target != Target::Skip
-                && let Some(first) = targets.iter().position(|other| *other == target)
-            {
-                let first = &self.list[first].name;
-                let message = format!("column {first} is the record's {} already", column.source);
+            let target = target(column, whole_key, whole_value)?;
+            if let Some(first) = targets.iter().position(|other| target.overlaps(other)) {
+                let first = &self.list[first];
+                let message = match first.source == column.source {
+                    true => format!("column {} is the record's {} already", first.name, column.source),
+                    false => format!("one of {} and {} is part of the other", first.source, column.source),
+                };
                 return Err(ColumnsError::at(&column.name, message));
             }
             targets.push(target);
         }
         Ok(targets)
+    }
+}
+
+impl Target {
+    /// Whether both cannot be, be it that they are the same or that one is within the other.
+    fn overlaps(&self, other: &Target) -> bool {
+        match (self, other) {
+            (Target::Skip, _) => false,
+            (Target::Member(one), Target::Member(other))
+            | (Target::KeyMember(one), Target::KeyMember(other)) => {
+                one.iter().zip(other).all(|(one, other)| one == other)
+            }
+            _ => self == other,
+        }
     }
 }
 
@@ -321,22 +285,18 @@ impl Default for Columns {
 }
 
 fn check_type(column: &Column) -> Result<(), ColumnsError> {
-    match column.source.possible_types() {
-        Some(types) if !types.contains(&column.column_type) => {
-            let names: Vec<_> = types.iter().map(|ty| ty.name()).collect();
-            let message = format!(
-                "{} cannot be of type {}; possible: {}",
-                column.source,
-                column.column_type,
-                names.join(", ")
-            );
-            Err(ColumnsError::at(&column.name, message))
-        }
-        _ => Ok(()),
-    }
+    column.source.takes(&column.column_type).map_err(|possible| {
+        let message =
+            format!("{} cannot be of type {}; possible: {possible}", column.source, column.column_type);
+        ColumnsError::at(&column.name, message)
+    })
 }
 
-fn target(column: &Column, whole_value: Option<&Column>) -> Result<Target, ColumnsError> {
+fn target(
+    column: &Column,
+    whole_key: Option<&Column>,
+    whole_value: Option<&Column>,
+) -> Result<Target, ColumnsError> {
     let path = match &column.source {
         Source::Key => return Ok(Target::Key),
         Source::Value => return Ok(Target::Value),
@@ -349,22 +309,33 @@ fn target(column: &Column, whole_value: Option<&Column>) -> Result<Target, Colum
         // A table may well have a column of this name: without a value of its own it is one of the members.
         Source::Offset | Source::TimestampType => {
             let is_member = whole_value.is_none() && column.name == column.source.to_string();
-            return Ok(if is_member { Target::Member(column.name.clone()) } else { Target::Skip });
+            return Ok(if is_member { Target::Member(vec![column.name.clone()]) } else { Target::Skip });
         }
         Source::Path(path) => path,
     };
-    match (path.root, path.steps.as_slice(), whole_value) {
-        (PathRoot::Value, [Step::Member(name)], None) => Ok(Target::Member(name.clone())),
-        (PathRoot::Value, [Step::Member(_)], Some(value)) => Err(ColumnsError::at(
-            &column.name,
-            format!(
-                "column {} is the whole value already, so {} cannot become a member of it",
-                value.name, column.name
-            ),
-        )),
-        _ => {
-            let message =
-                format!("building a part such as {} of a JSON document is not there yet", column.source);
+    let (part, whole) = match path.root {
+        PathRoot::Key => ("key", whole_key),
+        PathRoot::Value => ("value", whole_value),
+    };
+    if let Some(whole) = whole {
+        let message = format!(
+            "column {} is the whole {part} already, so {} cannot become a member of it",
+            whole.name, column.name
+        );
+        return Err(ColumnsError::at(&column.name, message));
+    }
+    let names = path.steps.iter().map(|step| match step {
+        Step::Member(name) => Some(name.clone()),
+        Step::Index(_) => None,
+    });
+    match (names.collect::<Option<Vec<_>>>(), path.root) {
+        (Some(names), PathRoot::Key) => Ok(Target::KeyMember(names)),
+        (Some(names), PathRoot::Value) => Ok(Target::Member(names)),
+        (None, _) => {
+            let message = format!(
+                "{} is an element of an array, which cannot be built one by one: let a column have an array type",
+                column.source
+            );
             Err(ColumnsError::at(&column.name, message))
         }
     }

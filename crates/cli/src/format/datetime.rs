@@ -6,10 +6,12 @@ use super::number::put_i64;
 const EPOCH_DIFFERENCE_MS: i64 = 946_684_800_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// 2000-01-01 in days since 1970.
+pub(super) const EPOCH_DAYS: i64 = EPOCH_DIFFERENCE_MS / 1000 / SECONDS_PER_DAY;
 /// 4714-11-24 BC, the first day of PostgreSQL's calendar.
-const MIN_MICROS: i64 = -211_813_488_000_000_000;
+pub(super) const MIN_MICROS: i64 = -211_813_488_000_000_000;
 /// The first instant after 294276 AD.
-const END_MICROS: i64 = 9_223_371_331_200_000_000;
+pub(super) const END_MICROS: i64 = 9_223_371_331_200_000_000;
 
 /// What PostgreSQL sends for `infinity`.
 pub(super) const INFINITY: i64 = i64::MAX;
@@ -52,14 +54,12 @@ pub(super) fn put_timestamptz(out: &mut Vec<u8>, micros: i64, style: Style) {
     let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
     let of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
 
-    // There is no year zero: 1 BC comes before 1 AD.
-    put_padded_year(out, if year > 0 { year } else { 1 - year });
-    let mut rest = *b"-00-00 00:00:00";
+    put_date(out, year, month, day);
+    let mut rest = *b" 00:00:00";
     if style == Style::Rfc3339 {
-        rest[6] = b'T';
+        rest[0] = b'T';
     }
-    for (at, number) in [(1, month), (4, day), (7, of_day / 3600), (10, of_day / 60 % 60), (13, of_day % 60)]
-    {
+    for (at, number) in [(1, of_day / 3600), (4, of_day / 60 % 60), (7, of_day % 60)] {
         rest[at..at + 2].copy_from_slice(&two_digits(number));
     }
     out.extend_from_slice(&rest);
@@ -77,6 +77,14 @@ pub(super) fn fits_rfc3339(micros: i64) -> bool {
     (1..=9999).contains(&civil_from_days(days).0)
 }
 
+/// Appends `2026-11-22`; what is before Christ is left to the caller.
+pub(super) fn put_date(out: &mut Vec<u8>, year: i64, month: u32, day: u32) {
+    // There is no year zero: 1 BC comes before 1 AD.
+    put_padded_year(out, if year > 0 { year } else { 1 - year });
+    let ([a, b], [c, d]) = (two_digits(month), two_digits(day));
+    out.extend_from_slice(&[b'-', a, b, b'-', c, d]);
+}
+
 fn put_padded_year(out: &mut Vec<u8>, year: i64) {
     match u32::try_from(year) {
         Ok(year @ 0..=9999) => {
@@ -88,12 +96,12 @@ fn put_padded_year(out: &mut Vec<u8>, year: i64) {
 }
 
 /// The digits of a number below 100.
-fn two_digits(number: u32) -> [u8; 2] {
+pub(super) fn two_digits(number: u32) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Without trailing zeros, as PostgreSQL does.
-fn put_fraction(out: &mut Vec<u8>, micros: u32) {
+pub(super) fn put_fraction(out: &mut Vec<u8>, micros: u32) {
     if micros == 0 {
         return;
     }
@@ -108,7 +116,7 @@ fn put_fraction(out: &mut Vec<u8>, micros: u32) {
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
-fn civil_from_days(days: i64) -> (i64, u32, u32) {
+pub(super) fn civil_from_days(days: i64) -> (i64, u32, u32) {
     // Years begin in March here, so that the leap day is their last; an era is 400 years.
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -123,7 +131,7 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
 }
 
 /// The inverse of [`civil_from_days`].
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+pub(super) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -177,6 +185,18 @@ pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
     (MIN_MICROS..END_MICROS).contains(&micros).then_some(micros)
 }
 
+/// The digits behind the point as microseconds, rounded as PostgreSQL does: through a float, half to even.
+pub(super) fn micros_of_fraction(digits: &[u8]) -> i64 {
+    if digits.len() > 6 {
+        let text = [b"0.", digits].concat();
+        let fraction: f64 =
+            std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+        return (fraction * 1e6).round_ties_even() as i64;
+    }
+    let at = |index: usize| digits.get(index).map_or(0, |digit| i64::from(digit - b'0'));
+    (0..6).fold(0, |number, index| number * 10 + at(index))
+}
+
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
@@ -196,14 +216,12 @@ impl Cursor<'_> {
         Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
     }
 
-    /// The digits after the point as microseconds, rounded.
+    /// The digits after the point as microseconds.
     fn micros(&mut self) -> Option<i64> {
         let len = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.0.split_at(len);
         self.0 = rest;
-        let at = |index: usize| digits.get(index).map_or(0, |digit| i64::from(digit - b'0'));
-        let micros = (0..6).fold(0, |number, index| number * 10 + at(index));
-        (len > 0).then_some(micros + i64::from(at(6) >= 5))
+        (len > 0).then(|| micros_of_fraction(digits))
     }
 
     /// `Z`, or `+hh`, `+hh:mm`, `+hhmm`, `+hh:mm:ss`: seconds east of UTC.

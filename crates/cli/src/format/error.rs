@@ -29,16 +29,28 @@ pub enum Problem {
     },
     /// Valid JSON, but not of the form that is needed here.
     UnexpectedJson(&'static str),
-    /// No integer.
-    NotAnInteger(Type),
+    /// The bytes that paths lead into are no JSON document.
+    InvalidDocument {
+        /// `key` or `value`.
+        part: &'static str,
+        /// Where in it.
+        position: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// A value that its type does not take.
+    InvalidValue {
+        /// The type that was declared.
+        column_type: Type,
+        /// The beginning of the value.
+        excerpt: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// An integer that the type cannot hold.
     IntegerOutOfRange(Type),
-    /// No time that can be understood.
-    InvalidTimestamp,
     /// A time that the type cannot hold.
     TimestampOutOfRange,
-    /// Not PostgreSQL's text form of a bytea.
-    InvalidBytea,
     /// A field of a fixed width has another one.
     WrongWidth {
         /// The type that was declared.
@@ -61,6 +73,21 @@ pub enum Problem {
     Unpack(String),
 }
 
+/// So much of a value is shown.
+const EXCERPT_CHARS: usize = 60;
+
+impl Problem {
+    #[cold]
+    pub(super) fn value(column_type: &Type, bytes: &[u8], reason: &'static str) -> Problem {
+        let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_CHARS * 4)]);
+        let mut excerpt: String = beginning.chars().take(EXCERPT_CHARS).collect();
+        if excerpt.len() < bytes.len() && beginning.chars().count() > EXCERPT_CHARS {
+            excerpt.push('…');
+        }
+        Problem::InvalidValue { column_type: column_type.clone(), excerpt, reason }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,14 +101,14 @@ impl fmt::Display for Problem {
                 write!(f, "invalid JSON at position {position}: {reason}")
             }
             Problem::UnexpectedJson(what) => f.write_str(what),
-            Problem::NotAnInteger(ty) => write!(f, "not an integer, as {ty} needs it"),
+            Problem::InvalidDocument { part, position, reason } => {
+                write!(f, "the {part} is no JSON document: at position {position}, {reason}")
+            }
+            Problem::InvalidValue { column_type, excerpt, reason } => {
+                write!(f, "{excerpt:?} cannot be {column_type}: {reason}")
+            }
             Problem::IntegerOutOfRange(ty) => write!(f, "the number is out of the range of {ty}"),
-            Problem::InvalidTimestamp => f.write_str(
-                "not a time with an offset from UTC such as 2026-11-22 18:48:00.5+00 (DateStyle must be ISO \
-                 and the type timestamptz)",
-            ),
             Problem::TimestampOutOfRange => f.write_str("the time is out of range"),
-            Problem::InvalidBytea => f.write_str("not a bytea such as \\x00ff"),
             Problem::WrongWidth { column_type, found } => {
                 write!(f, "{found} bytes cannot be of type {column_type}")?;
                 match (column_type.width(), Type::integer_of_width(*found)) {

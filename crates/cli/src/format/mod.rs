@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`columns`] | the language of `--columns` |
+//! | [`types`] | PostgreSQL's types: names, text, binary, JSON |
 //! | [`mod@write`] | [`RecordWriter`](write::RecordWriter): COPY text, csv and binary, JSON lines, raw; kcat's output |
 //! | [`read`] | [`RecordReader`](read::RecordReader): the same formats, and kcat's input |
 //! | [`template`], [`envelope`], [`pack`] | kcat's `-f`, `-J` and `-s` |
@@ -20,9 +21,11 @@ mod json;
 mod number;
 pub mod options;
 pub mod pack;
+mod paths;
 pub mod read;
 mod scan;
 pub mod template;
+pub mod types;
 pub mod write;
 
 pub use self::{

@@ -2,37 +2,8 @@
 
 use super::{Column, ColumnsError, Path, PathRoot, Source, Step, Type};
 
-/// Types of PostgreSQL that are known, so that the error for them can say that they are not there yet.
-const LATER_TYPES: &[&str] = &[
-    "bool",
-    "boolean",
-    "char",
-    "character",
-    "character varying",
-    "cidr",
-    "date",
-    "decimal",
-    "double precision",
-    "float",
-    "float4",
-    "float8",
-    "inet",
-    "interval",
-    "macaddr",
-    "name",
-    "numeric",
-    "oid",
-    "real",
-    "time",
-    "time with time zone",
-    "time without time zone",
-    "timestamp",
-    "timestamp without time zone",
-    "timetz",
-    "uuid",
-    "varchar",
-    "xml",
-];
+/// The longest path: as deep as a walk along it may be.
+const MAX_STEPS: usize = 100;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Column>, ColumnsError> {
     let mut parser = Parser { rest: text };
@@ -80,7 +51,8 @@ impl Parser<'_> {
             })
         };
         let column_type = match type_name {
-            Some(type_name) => parse_type(&name.display, &type_name)?,
+            Some(type_name) => Type::of_name(&type_name)
+                .map_err(|error| ColumnsError::at(&name.display, error.to_string()))?,
             None => source.natural_type(),
         };
         Ok(Column { name: name.display, column_type, source })
@@ -120,6 +92,9 @@ impl Parser<'_> {
                 steps.push(Step::Member(self.part()?.0));
             } else {
                 break;
+            }
+            if steps.len() > MAX_STEPS {
+                return Err(error(format!("a path of more than {MAX_STEPS} steps")));
             }
         }
         let written = &tail_start[..tail_start.len() - self.rest.len()];
@@ -165,11 +140,14 @@ impl Parser<'_> {
         }
     }
 
-    /// Everything up to the source or the next column; commas within parentheses belong to the type.
+    /// Everything up to the source or the next column; commas within parentheses or quotes belong to the type.
     fn type_name(&mut self, column: &str) -> Result<Option<String>, ColumnsError> {
         let mut depth = 0usize;
+        let mut in_quotes = false;
         let end = self.rest.find(|c| {
+            in_quotes ^= c == '"';
             match c {
+                _ if in_quotes => return false,
                 '(' => depth += 1,
                 ')' => depth = depth.saturating_sub(1),
                 _ => {}
@@ -177,13 +155,13 @@ impl Parser<'_> {
             depth == 0 && matches!(c, ',' | '=')
         });
         let (text, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
-        if let Some(quote) = text.chars().find(|c| matches!(c, '\'' | '"')) {
-            let message = format!("{quote} was not expected here: a source follows an =");
+        if text.contains('\'') {
+            let message = "' was not expected here: a source follows an =".to_owned();
             return Err(ColumnsError::at(column, message));
         }
         self.rest = rest;
-        let words: Vec<_> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
-        Ok((!words.is_empty()).then(|| words.join(" ")))
+        let text = text.trim();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
     fn skip_spaces(&mut self) {
@@ -227,29 +205,6 @@ fn source_of_name(name: &Name) -> Option<Source> {
         _ => return None,
     };
     Some(Source::Path(Path { root, steps: steps.clone() }))
-}
-
-fn parse_type(column: &str, name: &str) -> Result<Type, ColumnsError> {
-    Ok(match name {
-        "text" => Type::Text,
-        "bytea" => Type::Bytea,
-        "json" => Type::Json,
-        "jsonb" => Type::Jsonb,
-        "int2" | "smallint" => Type::Int2,
-        "int4" | "int" | "integer" => Type::Int4,
-        "int8" | "bigint" => Type::Int8,
-        "timestamptz" | "timestamp with time zone" => Type::Timestamptz,
-        _ => {
-            let bare = name.split(['(', '[']).next().unwrap_or(name).trim();
-            let is_known = LATER_TYPES.contains(&bare) || name.ends_with("[]");
-            let why = if is_known { "is not there yet" } else { "is no type that is known" };
-            let message = format!(
-                "{name} {why}; there are text, bytea, json, jsonb, int2, int4, int8 and timestamptz \
-                 (PostgreSQL turns text into any type)"
-            );
-            return Err(ColumnsError::at(column, message));
-        }
-    })
 }
 
 fn error(message: String) -> ColumnsError {

@@ -11,6 +11,15 @@ pub(in crate::format) enum Rules {
     Jsonb,
 }
 
+/// What becomes of a surrogate without its other half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::format) enum Surrogates {
+    /// U+FFFD.
+    Replace,
+    /// Its three bytes, which are not valid UTF-8, for somebody else to decide.
+    AsBytes,
+}
+
 /// Where text stops being JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::format) struct JsonError {
@@ -51,6 +60,12 @@ impl<'a> Scanner<'a> {
         let mut scanner = Scanner::new(bytes);
         scanner.value(rules, nesting)?;
         scanner.end()
+    }
+
+    /// How far the walk has come.
+    #[inline]
+    pub(in crate::format) fn position(&self) -> usize {
+        self.position
     }
 
     /// What stands between two positions.
@@ -295,19 +310,24 @@ impl<'a> Scanner<'a> {
         scratch
     }
 
-    /// Appends what a string says.
+    /// Appends what a string says; a lone surrogate becomes U+FFFD.
     pub(in crate::format) fn unescape(&self, raw: RawString, out: &mut Vec<u8>) {
+        self.unescape_with(raw, out, Surrogates::Replace);
+    }
+
+    /// Appends what a string says.
+    pub(in crate::format) fn unescape_with(&self, raw: RawString, out: &mut Vec<u8>, surrogates: Surrogates) {
         let mut at = raw.start;
         while let Some(plain) = memchr::memchr(b'\\', &self.bytes[at..raw.end]) {
             out.extend_from_slice(&self.bytes[at..at + plain]);
             at += plain;
-            at += self.unescape_one(at, out);
+            at += self.unescape_one(at, out, surrogates);
         }
         out.extend_from_slice(&self.bytes[at..raw.end]);
     }
 
     /// Appends what the valid escape at `at` stands for and returns its length.
-    fn unescape_one(&self, at: usize, out: &mut Vec<u8>) -> usize {
+    fn unescape_one(&self, at: usize, out: &mut Vec<u8>, surrogates: Surrogates) -> usize {
         let byte = match self.bytes[at + 1] {
             b'b' => 0x08,
             b'f' => 0x0c,
@@ -320,6 +340,12 @@ impl<'a> Scanner<'a> {
                 let mut decoded = char::decode_utf16([first, second]);
                 let (character, len) = match decoded.next() {
                     Some(Ok(character)) => (character, if character > '\u{ffff}' { 12 } else { 6 }),
+                    _ if surrogates == Surrogates::AsBytes => {
+                        let [high, middle, low] =
+                            [first >> 12, first >> 6 & 63, first & 63].map(|bits| bits as u8);
+                        out.extend_from_slice(&[0xe0 | high, 0x80 | middle, 0x80 | low]);
+                        return 6;
+                    }
                     _ => (char::REPLACEMENT_CHARACTER, 6),
                 };
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());

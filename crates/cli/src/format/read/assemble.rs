@@ -2,16 +2,20 @@
 
 use kcopy_wire::records::{Headers, HeadersBuf};
 
-use super::rows::{Field, Form, Place, Rows, Span};
+use super::{
+    members::{MemberPlan, plan_members},
+    rows::{Field, Form, Place, Rows, Span},
+};
 use crate::format::{
     base64::{decode_bytea, put_hex},
-    columns::{Column, Columns, ColumnsError, Target, Type},
-    datetime::{Style, fits_rfc3339, kafka_from_micros, parse_timestamptz, put_timestamptz},
+    columns::{Columns, ColumnsError, Target, Type},
+    datetime::{Style, fits_rfc3339, kafka_from_micros, put_timestamptz},
     error::Problem,
     headers::HeadersParser,
     json::{Nesting, Rules, Scanner, put_string},
     number::{parse_i64, put_i64},
-    write::{JSONB_VERSION, integer, require_utf8},
+    types::JSONB_VERSION,
+    write::require_utf8,
 };
 
 /// A column, ready to be read.
@@ -20,8 +24,6 @@ pub(super) struct ColumnPlan {
     pub(super) name: String,
     pub(super) column_type: Type,
     pub(super) target: Target,
-    /// `"name":` for a member, with what separates it from the one before.
-    member_prefix: Vec<u8>,
 }
 
 /// A record, but for the bytes themselves.
@@ -37,13 +39,22 @@ pub(super) struct Assembled {
 #[derive(Debug)]
 pub(super) struct Assembler {
     columns: Vec<ColumnPlan>,
-    has_members: bool,
+    /// What the JSON objects are made of that are the key and the value, where they are.
+    key_members: Option<MemberPlan>,
+    value_members: Option<MemberPlan>,
     /// Columns that become single headers: after those of a `headers` column.
     header_columns: Vec<usize>,
-    scratch: Vec<u8>,
+    room: Room,
     document: Vec<u8>,
     headers: HeadersBuf,
     headers_parser: HeadersParser,
+}
+
+/// Room that is used again from row to row.
+#[derive(Debug, Default)]
+struct Room {
+    scratch: Vec<u8>,
+    typed: Vec<u8>,
     nesting: Nesting,
 }
 
@@ -56,6 +67,8 @@ enum Value {
     Time(i64),
     /// Milliseconds since 1970.
     KafkaTime(i64),
+    /// The binary form of the type: in the row, or in the room for it.
+    Typed(Option<Span>),
 }
 
 /// What spans of a row are cut out of.
@@ -82,28 +95,34 @@ impl<'a> Sources<'a> {
 impl Assembler {
     pub(super) fn new(columns: &Columns) -> Result<Self, ColumnsError> {
         let targets = columns.targets()?;
-        let mut has_members = false;
-        let mut plan = |(column, target): (&Column, Target)| {
-            let mut member_prefix = Vec::new();
-            if let Target::Member(name) = &target {
-                member_prefix.push(if has_members { b',' } else { b'{' });
-                put_string(&mut member_prefix, name);
-                member_prefix.push(b':');
-                has_members = true;
-            }
-            ColumnPlan { name: column.name.clone(), column_type: column.column_type, target, member_prefix }
+        let members_of = |path: fn(&Target) -> Option<&[String]>| {
+            let members = targets.iter().enumerate();
+            plan_members(members.filter_map(|(column, target)| Some((path(target)?, column))).collect())
         };
-        let columns: Vec<_> = columns.as_slice().iter().zip(targets).map(&mut plan).collect();
+        let key_members = members_of(|target| match target {
+            Target::KeyMember(path) => Some(path),
+            _ => None,
+        });
+        let value_members = members_of(|target| match target {
+            Target::Member(path) => Some(path),
+            _ => None,
+        });
+        let plan = |(column, target): (&crate::format::columns::Column, Target)| ColumnPlan {
+            name: column.name.clone(),
+            column_type: column.column_type.clone(),
+            target,
+        };
+        let columns: Vec<_> = columns.as_slice().iter().zip(targets).map(plan).collect();
         let is_header = |&index: &usize| matches!(columns[index].target, Target::Header(_));
         Ok(Assembler {
-            has_members,
+            key_members,
+            value_members,
             header_columns: (0..columns.len()).filter(is_header).collect(),
             columns,
-            scratch: Vec::new(),
+            room: Room::default(),
             document: Vec::new(),
             headers: HeadersBuf::new(),
             headers_parser: HeadersParser::default(),
-            nesting: Nesting::default(),
         })
     }
 
@@ -112,7 +131,7 @@ impl Assembler {
     }
 
     pub(super) fn scratch(&self) -> &[u8] {
-        &self.scratch
+        &self.room.scratch
     }
 
     pub(super) fn document(&self) -> &[u8] {
@@ -127,7 +146,7 @@ impl Assembler {
     /// column.
     #[inline]
     pub(super) fn assemble(&mut self, rows: &Rows, input: &[u8]) -> Result<Assembled, (usize, Problem)> {
-        self.scratch.clear();
+        self.room.scratch.clear();
         self.document.clear();
         self.headers.clear();
         let sources = Sources { input, unescaped: &rows.unescaped };
@@ -139,9 +158,18 @@ impl Assembler {
             let column = self.header_columns[index];
             self.header(column, &rows.fields[column], sources).map_err(|problem| (column, problem))?;
         }
-        if self.has_members {
-            self.document.push(b'}');
-            record.value = Some(Span { place: Place::Document, start: 0, end: self.document.len() });
+        let Assembler { columns, key_members, value_members, room, document, .. } = self;
+        for (members, part) in [(key_members, &mut record.key), (value_members, &mut record.value)] {
+            let Some(MemberPlan { members, end }) = members else { continue };
+            let start = document.len();
+            for (prefix, column) in members {
+                document.extend_from_slice(prefix);
+                let column_type = &columns[*column].column_type;
+                put_member(document, column_type, &rows.fields[*column], sources, room)
+                    .map_err(|problem| (*column, problem))?;
+            }
+            document.extend_from_slice(end);
+            *part = Some(Span { place: Place::Document, start, end: document.len() });
         }
         Ok(record)
     }
@@ -154,102 +182,119 @@ impl Assembler {
         sources: Sources<'_>,
         record: &mut Assembled,
     ) -> Result<(), Problem> {
-        let ColumnPlan { column_type, ref target, .. } = self.columns[column];
-        let Some(span) = field.span else {
-            if let Target::Member(_) = target {
-                self.document.extend_from_slice(&self.columns[column].member_prefix);
-                self.document.extend_from_slice(b"null");
-            }
-            return Ok(());
-        };
+        let Assembler { columns, room, headers, headers_parser, .. } = self;
+        let ColumnPlan { column_type, target, .. } = &columns[column];
+        let Some(span) = field.span else { return Ok(()) };
         match target {
-            Target::Key => record.key = Some(self.bytes(column_type, field.form, span, sources)?),
-            Target::Value => record.value = Some(self.bytes(column_type, field.form, span, sources)?),
+            Target::Key => record.key = Some(room.bytes(column_type, field.form, span, sources)?),
+            Target::Value => record.value = Some(room.bytes(column_type, field.form, span, sources)?),
             Target::Topic => {
-                let topic = sources.cut(span, &self.scratch);
+                let topic = sources.cut(span, &room.scratch);
                 if topic.is_empty() || std::str::from_utf8(topic).is_err() {
                     return Err(Problem::InvalidTopic);
                 }
                 record.topic = Some(span);
             }
             Target::Partition => {
-                let number = match self.parse(column_type, field.form, span, sources)? {
+                let number = match room.parse(column_type, field.form, span, sources)? {
                     Value::Int(number) => Some(number),
-                    Value::Bytes(span) => parse_i64(sources.cut(span, &self.scratch)).ok(),
-                    Value::Time(_) | Value::KafkaTime(_) => None,
+                    Value::Bytes(span) => parse_i64(sources.cut(span, &room.scratch)).ok(),
+                    Value::Time(_) | Value::KafkaTime(_) | Value::Typed(_) => None,
                 };
                 let partition = number.and_then(|number| i32::try_from(number).ok()).filter(|n| *n >= 0);
                 record.partition = Some(partition.ok_or(Problem::InvalidPartition)?);
             }
             Target::Timestamp => {
-                let value = self.parse(column_type, field.form, span, sources)?;
-                record.timestamp = Some(kafka_timestamp(value, |span| sources.cut(span, &self.scratch))?);
+                let value = room.parse(column_type, field.form, span, sources)?;
+                record.timestamp = Some(room.kafka_timestamp(column_type, value, sources)?);
             }
-            Target::Headers => self.all_headers(column_type, field.form, sources.cut(span, &[]))?,
-            Target::Member(_) => self.member(column, field.form, span, sources)?,
-            Target::Skip | Target::Header(_) => {}
+            Target::Headers => {
+                let json = match (field.form, column_type) {
+                    (Form::Base64Headers, _) => {
+                        return headers_parser.parse_base64(sources.cut(span, &[]), headers);
+                    }
+                    (Form::Binary, Type::Jsonb) => {
+                        let binary = sources.cut(span, &[]);
+                        binary.strip_prefix(&[JSONB_VERSION]).ok_or(Problem::JsonbVersion)?
+                    }
+                    _ => sources.cut(span, &[]),
+                };
+                headers_parser.parse(json, headers)?;
+            }
+            Target::Skip | Target::Header(_) | Target::Member(_) | Target::KeyMember(_) => {}
         }
         Ok(())
-    }
-
-    fn all_headers(&mut self, column_type: Type, form: Form, bytes: &[u8]) -> Result<(), Problem> {
-        let json = match (form, column_type) {
-            (Form::Base64Headers, _) => return self.headers_parser.parse_base64(bytes, &mut self.headers),
-            (Form::Binary, Type::Jsonb) => {
-                bytes.strip_prefix(&[JSONB_VERSION]).ok_or(Problem::JsonbVersion)?
-            }
-            _ => bytes,
-        };
-        self.headers_parser.parse(json, &mut self.headers)
     }
 
     /// A single header, unless the `headers` column has one of that name already.
     fn header(&mut self, column: usize, field: &Field, sources: Sources<'_>) -> Result<(), Problem> {
         let Some(span) = field.span else { return Ok(()) };
-        let span = self.bytes(self.columns[column].column_type, field.form, span, sources)?;
-        let Target::Header(name) = &self.columns[column].target else { return Ok(()) };
+        let ColumnPlan { column_type, target, .. } = &self.columns[column];
+        let span = self.room.bytes(column_type, field.form, span, sources)?;
+        let Target::Header(name) = target else { return Ok(()) };
         if self.headers.as_headers().last(name.as_bytes()).is_none() {
-            self.headers.push(name, Some(sources.cut(span, &self.scratch)));
+            self.headers.push(name, Some(sources.cut(span, &self.room.scratch)));
         }
         Ok(())
     }
+}
 
-    /// Appends a member to the document.
-    fn member(&mut self, column: usize, form: Form, span: Span, sources: Sources<'_>) -> Result<(), Problem> {
-        let column_type = self.columns[column].column_type;
-        let value = self.parse(column_type, form, span, sources)?;
-        let Assembler { columns, document, scratch, .. } = self;
-        document.extend_from_slice(&columns[column].member_prefix);
-        match value {
-            Value::Int(number) | Value::KafkaTime(number) => put_i64(document, number),
-            Value::Time(micros) => {
-                document.push(b'"');
-                let style = if fits_rfc3339(micros) { Style::Rfc3339 } else { Style::Postgres };
-                put_timestamptz(document, micros, style);
-                document.push(b'"');
-            }
-            Value::Bytes(span) => {
-                let bytes = sources.cut(span, scratch);
-                match column_type {
-                    _ if form == Form::Json => document.extend_from_slice(bytes),
-                    Type::Json | Type::Jsonb => document.extend_from_slice(bytes),
-                    Type::Bytea => {
-                        document.extend_from_slice(b"\"\\\\x");
-                        put_hex(document, bytes);
-                        document.push(b'"');
-                    }
-                    _ => put_string(document, require_utf8(bytes)?),
+/// Appends a value as JSON.
+fn put_member(
+    document: &mut Vec<u8>,
+    column_type: &Type,
+    field: &Field,
+    sources: Sources<'_>,
+    room: &mut Room,
+) -> Result<(), Problem> {
+    let Some(span) = field.span else {
+        document.extend_from_slice(b"null");
+        return Ok(());
+    };
+    match room.parse(column_type, field.form, span, sources)? {
+        Value::Int(number) | Value::KafkaTime(number) => put_i64(document, number),
+        Value::Time(micros) => {
+            document.push(b'"');
+            let style = if fits_rfc3339(micros) { Style::Rfc3339 } else { Style::Postgres };
+            put_timestamptz(document, micros, style);
+            document.push(b'"');
+        }
+        Value::Typed(span) => {
+            let binary = room.typed(span, sources);
+            column_type
+                .put_as_json(binary, document)
+                .map_err(|reason| Problem::value(column_type, binary, reason))?;
+        }
+        Value::Bytes(span) => {
+            let bytes = sources.cut(span, &room.scratch);
+            match column_type {
+                _ if field.form == Form::Json => document.extend_from_slice(bytes),
+                Type::Json | Type::Jsonb => document.extend_from_slice(bytes),
+                Type::Bytea => {
+                    document.extend_from_slice(b"\"\\\\x");
+                    put_hex(document, bytes);
+                    document.push(b'"');
                 }
+                _ => put_string(document, require_utf8(bytes)?),
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+impl Room {
+    fn typed<'a>(&'a self, span: Option<Span>, sources: Sources<'a>) -> &'a [u8] {
+        match span {
+            Some(span) => sources.cut(span, &self.scratch),
+            None => &self.typed,
+        }
     }
 
     /// A field as the bytes of a key, value or header.
     #[inline]
     fn bytes(
         &mut self,
-        column_type: Type,
+        column_type: &Type,
         form: Form,
         span: Span,
         sources: Sources<'_>,
@@ -260,6 +305,14 @@ impl Assembler {
             Value::Bytes(span) => return Ok(span),
             Value::Int(number) | Value::KafkaTime(number) => put_i64(&mut self.scratch, number),
             Value::Time(micros) => put_timestamptz(&mut self.scratch, micros, Style::Postgres),
+            Value::Typed(span) => {
+                let Room { scratch, typed, .. } = self;
+                // Never in the scratch itself: a row's fields are in the input, or unescaped.
+                let binary = span.map_or(typed.as_slice(), |span| sources.cut(span, &[]));
+                column_type
+                    .show(binary, scratch)
+                    .map_err(|reason| Problem::value(column_type, binary, reason))?;
+            }
         }
         Ok(Span { place: Place::Scratch, start, end: self.scratch.len() })
     }
@@ -267,7 +320,7 @@ impl Assembler {
     #[inline]
     fn parse(
         &mut self,
-        column_type: Type,
+        column_type: &Type,
         form: Form,
         span: Span,
         sources: Sources<'_>,
@@ -276,58 +329,68 @@ impl Assembler {
             (Form::Text | Form::Binary, Type::Text) | (Form::Binary, Type::Bytea) => Ok(Value::Bytes(span)),
             (Form::Bytes | Form::Json | Form::Base64Headers, _) => Ok(Value::Bytes(span)),
             (Form::Milliseconds, _) => {
-                let number = parse_i64(sources.cut(span, &[]));
-                number.map(Value::KafkaTime).map_err(|_| Problem::InvalidTimestamp)
+                let text = sources.cut(span, &[]);
+                let number = parse_i64(text).map_err(|_| {
+                    Problem::value(column_type, text, "as a number it must be milliseconds since 1970")
+                });
+                number.map(Value::KafkaTime)
             }
             (Form::Text, _) => self.parse_text(column_type, span, sources),
             (Form::Binary, _) => self.parse_binary(column_type, span, sources),
         }
     }
 
-    fn parse_text(&mut self, column_type: Type, span: Span, sources: Sources<'_>) -> Result<Value, Problem> {
+    fn parse_text(&mut self, column_type: &Type, span: Span, sources: Sources<'_>) -> Result<Value, Problem> {
         let text = sources.cut(span, &[]);
+        let refuse = |reason| Problem::value(column_type, text, reason);
         match column_type {
-            Type::Text => Ok(Value::Bytes(span)),
+            _ if column_type.is_text() => Ok(Value::Bytes(span)),
             Type::Json => self.check_json(text, Rules::Json).map(|()| Value::Bytes(span)),
             Type::Jsonb => self.check_json(text, Rules::Jsonb).map(|()| Value::Bytes(span)),
-            Type::Int2 | Type::Int4 | Type::Int8 => integer(text, column_type).map(Value::Int),
-            Type::Timestamptz => parse_timestamptz(text).map(Value::Time).ok_or(Problem::InvalidTimestamp),
+            Type::Int2 | Type::Int4 | Type::Int8 => {
+                column_type.parse_integer(text).map(Value::Int).map_err(refuse)
+            }
+            Type::Timestamptz(_) => column_type.parse_point_in_time(text).map(Value::Time).map_err(refuse),
             Type::Bytea => {
                 let start = self.scratch.len();
                 if !decode_bytea(&mut self.scratch, text) {
-                    return Err(Problem::InvalidBytea);
+                    return Err(refuse("not a bytea such as \\x00ff"));
                 }
                 Ok(Value::Bytes(Span { place: Place::Scratch, start, end: self.scratch.len() }))
+            }
+            _ => {
+                self.typed.clear();
+                column_type.parse(text, &mut self.typed).map_err(refuse)?;
+                Ok(Value::Typed(None))
             }
         }
     }
 
     fn parse_binary(
         &mut self,
-        column_type: Type,
+        column_type: &Type,
         span: Span,
         sources: Sources<'_>,
     ) -> Result<Value, Problem> {
         let bytes = sources.cut(span, &[]);
-        let wrong_width = |_| Problem::WrongWidth { column_type, found: bytes.len() };
+        if column_type.width().is_some_and(|width| width != bytes.len()) {
+            return Err(Problem::WrongWidth { column_type: column_type.clone(), found: bytes.len() });
+        }
+        let integer =
+            || bytes.iter().skip(1).fold(i64::from(bytes[0] as i8), |n, byte| n << 8 | i64::from(*byte));
         match column_type {
-            Type::Text | Type::Bytea => Ok(Value::Bytes(span)),
+            Type::Bytea => Ok(Value::Bytes(span)),
+            _ if column_type.is_text() => Ok(Value::Bytes(span)),
             Type::Json => self.check_json(bytes, Rules::Json).map(|()| Value::Bytes(span)),
             Type::Jsonb => {
                 let json = bytes.strip_prefix(&[JSONB_VERSION]).ok_or(Problem::JsonbVersion)?;
                 self.check_json(json, Rules::Jsonb)?;
                 Ok(Value::Bytes(Span { start: span.start + 1, ..span }))
             }
-            Type::Int2 => {
-                bytes.try_into().map_err(wrong_width).map(|b| Value::Int(i16::from_be_bytes(b).into()))
-            }
-            Type::Int4 => {
-                bytes.try_into().map_err(wrong_width).map(|b| Value::Int(i32::from_be_bytes(b).into()))
-            }
-            Type::Int8 => bytes.try_into().map_err(wrong_width).map(|b| Value::Int(i64::from_be_bytes(b))),
-            Type::Timestamptz => {
-                bytes.try_into().map_err(wrong_width).map(|b| Value::Time(i64::from_be_bytes(b)))
-            }
+            // Their width has been checked.
+            Type::Int2 | Type::Int4 | Type::Int8 => Ok(Value::Int(integer())),
+            Type::Timestamptz(_) => Ok(Value::Time(integer())),
+            _ => Ok(Value::Typed(Some(span))),
         }
     }
 
@@ -335,19 +398,33 @@ impl Assembler {
         require_utf8(json)?;
         Ok(Scanner::check(json, rules, &mut self.nesting)?)
     }
-}
 
-fn kafka_timestamp<'a>(value: Value, cut: impl Fn(Span) -> &'a [u8]) -> Result<i64, Problem> {
-    match value {
-        Value::Int(milliseconds) | Value::KafkaTime(milliseconds) => Ok(milliseconds),
-        Value::Time(micros) => kafka_from_micros(micros).ok_or(Problem::TimestampOutOfRange),
-        Value::Bytes(span) => {
-            let text = cut(span);
-            match (parse_i64(text), parse_timestamptz(text)) {
-                (Ok(milliseconds), _) => Ok(milliseconds),
-                (_, Some(micros)) => kafka_from_micros(micros).ok_or(Problem::TimestampOutOfRange),
-                (_, None) => Err(Problem::InvalidTimestamp),
+    fn kafka_timestamp(
+        &self,
+        column_type: &Type,
+        value: Value,
+        sources: Sources<'_>,
+    ) -> Result<i64, Problem> {
+        let micros = match value {
+            Value::Int(milliseconds) | Value::KafkaTime(milliseconds) => return Ok(milliseconds),
+            Value::Time(micros) => micros,
+            Value::Typed(span) => {
+                let binary = self.typed(span, sources);
+                match (column_type, binary.try_into()) {
+                    // Taken as UTC, as it is written.
+                    (Type::Timestamp(_), Ok(binary)) => i64::from_be_bytes(binary),
+                    _ => return Err(Problem::value(column_type, binary, "not a point in time")),
+                }
             }
-        }
+            Value::Bytes(span) => {
+                let text = sources.cut(span, &self.scratch);
+                if let Ok(milliseconds) = parse_i64(text) {
+                    return Ok(milliseconds);
+                }
+                let time = Type::Timestamptz(None);
+                time.parse_point_in_time(text).map_err(|reason| Problem::value(&time, text, reason))?
+            }
+        };
+        kafka_from_micros(micros).ok_or(Problem::TimestampOutOfRange)
     }
 }

@@ -198,7 +198,12 @@ fn is_exact(form: Form) -> bool {
 }
 
 fn stays_json(column: &ColumnPlan) -> bool {
-    matches!(column.column_type, Type::Json | Type::Jsonb) || matches!(column.target, Target::Member(_))
+    column.column_type.is_json() || is_member(column)
+}
+
+/// Whether the column becomes part of a JSON document.
+fn is_member(column: &ColumnPlan) -> bool {
+    matches!(column.target, Target::Member(_) | Target::KeyMember(_))
 }
 
 fn input_field(form: Form, start: usize, end: usize) -> Field {
@@ -222,7 +227,7 @@ fn string_field(scanner: &Scanner<'_>, start: usize, end: usize, rows: &mut Rows
 
 /// Whatever is no string, or stays JSON.
 fn other_field(json: &[u8], start: usize, column: &ColumnPlan, rows: &mut Rows) -> Field {
-    let is_member = matches!(column.target, Target::Member(_));
+    let is_member = is_member(column);
     let form = match json[0] {
         b'n' => return Field { span: None, form: Form::Text },
         b'{' if !is_member && column.target != Target::Headers => {
@@ -232,7 +237,9 @@ fn other_field(json: &[u8], start: usize, column: &ColumnPlan, rows: &mut Rows) 
             }
             Form::Json
         }
-        b'-' | b'0'..=b'9' if !is_member && column.column_type == Type::Timestamptz => Form::Milliseconds,
+        b'-' | b'0'..=b'9' if !is_member && matches!(column.column_type, Type::Timestamptz(_)) => {
+            Form::Milliseconds
+        }
         _ if stays_json(column) => Form::Json,
         _ => Form::Text,
     };

@@ -26,6 +26,7 @@ mod buffer;
 mod csv;
 mod delimited;
 mod json_lines;
+mod members;
 mod rows;
 mod text;
 

@@ -377,16 +377,20 @@ fn times_partitions_and_topics_are_checked() {
     }
     let field = "line 1: column ";
     for (column, input, expected) in [
-        ("timestamp", "2026-11-22 18:48:00\n", "timestamp: not a time with an offset from UTC"),
+        (
+            "timestamp",
+            "2026-11-22 18:48:00\n",
+            "timestamp: \"2026-11-22 18:48:00\" cannot be timestamptz: without an offset",
+        ),
         ("timestamp", "infinity\n", "timestamp: the time is out of range"),
-        ("timestamp int8", "x\n", "timestamp: not an integer"),
+        ("timestamp int8", "x\n", "timestamp: \"x\" cannot be int8: not an integer"),
         ("partition", "-1\n", "partition: a partition is a number from 0 to 2147483647"),
         ("p int8 = partition", "2147483648\n", "p: a partition is a number"),
         ("partition text", "x\n", "partition: a partition is a number"),
         ("topic", "\n", "topic: a topic name must be UTF-8 text"),
         ("headers", "{\"a\":\n", "headers: invalid JSON at position 5"),
-        ("key bytea", "\\\\xf\n", "key: not a bytea"),
-        ("key int2", "40000\n", "key: the number is out of the range of int2"),
+        ("key bytea", "\\\\xf\n", "key: \"\\\\xf\" cannot be bytea: not a bytea"),
+        ("key int2", "40000\n", "key: \"40000\" cannot be int2: out of range"),
         ("value jsonb", "{\"a\":\"\\\\u0000\"}\n", "value: invalid JSON at position 6: jsonb cannot hold"),
     ] {
         check_error(&options(Format::Text, column), input.as_bytes(), &format!("{field}{expected}"));
@@ -455,6 +459,25 @@ fn json_lines_of_records() {
 }
 
 #[test]
+fn typed_columns_become_json_of_their_kind() {
+    let columns = "id int8, n numeric, nan numeric, f float8, ok bool, u uuid, d date, t time, ts timestamp, iv interval, \
+                   ip inet, tags text[], m int4[], docs jsonb[], v varchar(5), mood, city = value.address.city, \
+                   zip int4 = value.address.zip, k = key.a.b";
+    let text = options(Format::Text, columns);
+    let input = "7\t1.50\tNaN\t1e+15\tt\ta0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\t2026-11-22\t18:48:00\t2026-11-22 18:48:00.5\t\
+                 1 day -01:00:00\t10.0.0.1/8\t{a,\"b\\\\\"c\",NULL}\t{{1,2},{3,4}}\t{\"{\\\\\"a\\\\\": 1}\"}\tabc\tok\tBern\t3000\t\\N\n";
+    let value = r#"{"id":7,"n":1.50,"nan":"NaN","f":1e+15,"ok":true,"u":"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11","d":"2026-11-22","t":"18:48:00","ts":"2026-11-22T18:48:00.5","iv":"1 day -01:00:00","ip":"10.0.0.1/8","tags":["a","b\"c",null],"m":[[1,2],[3,4]],"docs":[{"a": 1}],"v":"abc","mood":"ok","address":{"city":"Bern","zip":3000}}"#;
+    check_pairs(&text, input.as_bytes(), &[(Some(br#"{"a":{"b":null}}"#), Some(value.as_bytes()))]);
+    let keys = options(Format::Text, "key numeric(5,1), value int4[]");
+    check_pairs(&keys, b"12.34\t{ 1 , 2 }\n", &[(Some(b"12.3"), Some(b"{1,2}"))]);
+    check_error(
+        &keys,
+        b"123456\t\\N\n",
+        "line 1: column key: \"123456\" cannot be numeric(5,1): more digits",
+    );
+}
+
+#[test]
 fn json_lines_say_what_is_wrong() {
     let json = FormatOptions::new(Format::Json);
     for (input, expected) in [
@@ -463,7 +486,10 @@ fn json_lines_say_what_is_wrong() {
         (b"{} {}", "line 1: invalid JSON at position 3: more follows"),
         (b"{\"valeu\":1}", "line 1: no column is called \"valeu\""),
         (b"\n{\"value\":\"\xff\"}", "row 1, line 2: invalid JSON at position 10: not valid UTF-8"),
-        (b"{\"timestamp\":\"yesterday\"}", "line 1: column timestamp: not a time"),
+        (
+            b"{\"timestamp\":\"yesterday\"}",
+            "line 1: column timestamp: \"yesterday\" cannot be timestamptz: it depends on",
+        ),
         (b"{\"key_base64\":\"!\"}", "line 1: column key: a string in base64 was expected"),
         (b"{\"headers\":1}", "line 1: column headers: headers must be a JSON array"),
     ] {

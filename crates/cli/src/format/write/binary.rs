@@ -4,7 +4,7 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
-    field::{Cell, Fault, Field, Scratch, valid_text},
+    field::{Cell, Fault, Row, valid_text},
     text::put_plain,
 };
 use crate::format::{
@@ -12,38 +12,34 @@ use crate::format::{
     error::Problem,
     options::FormatOptions,
     scan::is_plain_text,
+    types::JSONB_VERSION,
 };
 use crate::plan::InvalidText;
 
 /// What every binary COPY starts with.
 pub(in crate::format) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
-/// The version that starts a binary jsonb.
-pub(in crate::format) const JSONB_VERSION: u8 = 1;
 /// PostgreSQL's limit for one value.
 const MAX_FIELD_BYTES: usize = 0x3fff_ffff;
 
 #[derive(Debug)]
 pub(super) struct BinaryWriter {
-    fields: Vec<Field>,
+    row: Row,
     field_count: [u8; 2],
     invalid_text: InvalidText,
-    scratch: Scratch,
 }
 
 impl BinaryWriter {
     pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Self {
-        let fields = Field::list(columns);
         BinaryWriter {
             // At most 1,600, by the check of the list.
-            field_count: (fields.len() as u16).to_be_bytes(),
-            fields,
+            field_count: (columns.as_slice().len() as u16).to_be_bytes(),
+            row: Row::new(columns),
             invalid_text: options.invalid_text,
-            scratch: Scratch::default(),
         }
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {
-        &self.fields[column].name
+        self.row.name(column)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
@@ -64,10 +60,11 @@ impl BinaryWriter {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         out.extend_from_slice(&self.field_count);
-        for (column, field) in self.fields.iter().enumerate() {
-            field
-                .cell(context, record, &mut self.scratch)
-                .and_then(|cell| put_cell(out, cell, field.column_type, self.invalid_text))
+        self.row.begin(record)?;
+        for column in 0..self.row.len() {
+            self.row
+                .cell(column, context, record)
+                .and_then(|(cell, column_type)| put_cell(out, cell, column_type, self.invalid_text))
                 .map_err(|problem| Fault { column, problem })?;
         }
         Ok(())
@@ -78,7 +75,7 @@ impl BinaryWriter {
 fn put_cell(
     out: &mut Vec<u8>,
     cell: Cell<'_>,
-    column_type: Type,
+    column_type: &Type,
     invalid_text: InvalidText,
 ) -> Result<(), Problem> {
     match (cell, column_type) {
@@ -90,16 +87,16 @@ fn put_cell(
             out.push(JSONB_VERSION);
             out.extend_from_slice(json);
         }
-        (Cell::Json(bytes) | Cell::Bytea(bytes), _) => put_bytes(out, bytes)?,
+        (Cell::Json(bytes) | Cell::Bytea(bytes) | Cell::Typed(bytes), _) => put_bytes(out, bytes)?,
         (Cell::Int(number), Type::Int2) => put_fixed(out, &(number as i16).to_be_bytes()),
         (Cell::Int(number), Type::Int4) => put_fixed(out, &(number as i32).to_be_bytes()),
         (Cell::Int(number), Type::Int8) => put_fixed(out, &number.to_be_bytes()),
-        (Cell::Timestamp(micros), Type::Timestamptz) => put_fixed(out, &micros.to_be_bytes()),
+        (Cell::Timestamp(micros), Type::Timestamptz(_)) => put_fixed(out, &micros.to_be_bytes()),
         // Numbers and times that were declared as text.
         (Cell::Int(_) | Cell::Timestamp(_), _) => {
             let length_at = out.len();
             put_fixed(out, &[]);
-            put_plain(out, cell);
+            put_plain(out, cell, column_type)?;
             let length = (out.len() - length_at - 4) as i32;
             out[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
         }

@@ -4,11 +4,11 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
-    field::{Cell, Fault, Field, Scratch, valid_text},
+    field::{Cell, Fault, Row, valid_text},
     text::{is_plain_safe, put_plain},
 };
 use crate::format::{
-    columns::Columns,
+    columns::{Columns, Type},
     error::Problem,
     options::{Dialect, FormatOptions, OptionError},
     scan::{Escape, Special, none},
@@ -17,13 +17,12 @@ use crate::plan::InvalidText;
 
 #[derive(Debug)]
 pub(super) struct CsvWriter {
-    fields: Vec<Field>,
+    row: Row,
     dialect: Dialect,
     header: bool,
     invalid_text: InvalidText,
     /// Whether numbers, times and hexadecimal digits never need quotes.
     plain_is_safe: bool,
-    scratch: Scratch,
     plain: Vec<u8>,
 }
 
@@ -31,29 +30,28 @@ impl CsvWriter {
     pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Result<Self, OptionError> {
         let dialect = options.dialect()?;
         Ok(CsvWriter {
-            fields: Field::list(columns),
+            row: Row::new(columns),
             plain_is_safe: is_plain_safe(&dialect) && dialect.null.is_empty(),
             dialect,
             header: options.header,
             invalid_text: options.invalid_text,
-            scratch: Scratch::default(),
             plain: Vec::new(),
         })
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {
-        &self.fields[column].name
+        self.row.name(column)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
         if !self.header {
             return;
         }
-        for (index, field) in self.fields.iter().enumerate() {
+        for (index, name) in self.row.names().enumerate() {
             if index > 0 {
                 out.push(self.dialect.delimiter);
             }
-            put_field(out, field.name.as_bytes(), &self.dialect, self.fields.len() == 1);
+            put_field(out, name.as_bytes(), &self.dialect, self.row.len() == 1);
         }
         out.push(b'\n');
     }
@@ -65,7 +63,8 @@ impl CsvWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        for column in 0..self.fields.len() {
+        self.row.begin(record)?;
+        for column in 0..self.row.len() {
             if column > 0 {
                 out.push(self.dialect.delimiter);
             }
@@ -83,17 +82,22 @@ impl CsvWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Problem> {
-        let CsvWriter { fields, dialect, scratch, plain, .. } = self;
-        let is_alone = fields.len() == 1;
-        let cell = fields[column].cell(context, record, scratch)?;
+        let CsvWriter { row, dialect, plain, .. } = self;
+        let is_alone = row.len() == 1;
+        let (cell, column_type) = row.cell(column, context, record)?;
         match cell {
             Cell::Text(bytes) => put_text(out, bytes, dialect, is_alone, self.invalid_text)?,
             Cell::Null => out.extend_from_slice(&dialect.null),
             Cell::Json(json) => put_field(out, json, dialect, is_alone),
-            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) if self.plain_is_safe => put_plain(out, cell),
-            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) => {
+            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) if self.plain_is_safe => {
+                put_plain(out, cell, column_type)?;
+            }
+            Cell::Typed(_) if self.plain_is_safe && !matches!(column_type, Type::Array(_)) => {
+                put_plain(out, cell, column_type)?;
+            }
+            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) | Cell::Typed(_) => {
                 plain.clear();
-                put_plain(plain, cell);
+                put_plain(plain, cell, column_type)?;
                 put_field(out, plain, dialect, is_alone);
             }
         }

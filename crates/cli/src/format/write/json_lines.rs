@@ -7,14 +7,14 @@
 //! `{"base64":"/wA="}`. A time beyond the years 1 to 9999 is a number of milliseconds, none is null.
 //!
 //! With `--columns`, members have the names of the columns: text is a string, bytea a string such as
-//! `"\\x00ff"`, integers are numbers, times RFC 3339 strings, json and jsonb are embedded. What would read back
+//! `"\\x00ff"`, integers are numbers, times RFC 3339 strings, json and jsonb are embedded, other types as their values are in JSON. What would read back
 //! as something else when embedded (the JSON text `null`, and the base64 marker itself) is embedded as base64.
 
 use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
-    field::{Cell, Fault, Field, Scratch},
+    field::{Cell, Fault, Row},
 };
 use crate::format::{
     base64::put_hex,
@@ -30,40 +30,36 @@ use crate::plan::InvalidText;
 
 #[derive(Debug)]
 pub(super) struct JsonWriter {
-    columns: Option<Vec<JsonField>>,
+    columns: Option<JsonColumns>,
     invalid_text: InvalidText,
-    scratch: Scratch,
     plain: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct JsonField {
-    field: Field,
-    /// `"name":`, after a comma or an opening brace.
-    prefix: Vec<u8>,
+struct JsonColumns {
+    row: Row,
+    /// `"name":` for each, after a comma or an opening brace.
+    prefixes: Vec<Vec<u8>>,
 }
 
 impl JsonWriter {
     pub(super) fn new(options: &FormatOptions) -> Self {
         let columns = options.columns.as_ref().map(|columns| {
-            let json_field = |(index, field): (usize, Field)| {
+            let row = Row::new(columns);
+            let prefix = |(index, name): (usize, &str)| {
                 let mut prefix = if index == 0 { vec![b'{'] } else { vec![b','] };
-                put_string(&mut prefix, &field.name);
+                put_string(&mut prefix, name);
                 prefix.push(b':');
-                JsonField { field, prefix }
+                prefix
             };
-            Field::list(columns).into_iter().enumerate().map(json_field).collect()
+            let prefixes = row.names().enumerate().map(prefix).collect();
+            JsonColumns { row, prefixes }
         });
-        JsonWriter {
-            columns,
-            invalid_text: options.invalid_text,
-            scratch: Scratch::default(),
-            plain: Vec::new(),
-        }
+        JsonWriter { columns, invalid_text: options.invalid_text, plain: Vec::new() }
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {
-        self.columns.as_ref().map_or("value", |columns| &columns[column].field.name)
+        self.columns.as_ref().map_or("value", |columns| columns.row.name(column))
     }
 
     #[inline]
@@ -73,15 +69,17 @@ impl JsonWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let Some(columns) = &self.columns else {
+        let Some(JsonColumns { row, prefixes }) = &mut self.columns else {
             put_record(out, context, record, self.invalid_text);
             return Ok(());
         };
-        for (column, JsonField { field, prefix }) in columns.iter().enumerate() {
+        row.begin(record)?;
+        for (column, prefix) in prefixes.iter().enumerate() {
             out.extend_from_slice(prefix);
-            field
-                .cell(context, record, &mut self.scratch)
-                .map(|cell| put_cell(out, cell, field.column_type, self.invalid_text, &mut self.plain))
+            row.cell(column, context, record)
+                .and_then(|(cell, column_type)| {
+                    put_cell(out, cell, column_type, self.invalid_text, &mut self.plain)
+                })
                 .map_err(|problem: Problem| Fault { column, problem })?;
         }
         out.extend_from_slice(b"}\n");
@@ -119,10 +117,10 @@ fn put_record(
 fn put_cell(
     out: &mut Vec<u8>,
     cell: Cell<'_>,
-    column_type: Type,
+    column_type: &Type,
     invalid_text: InvalidText,
     plain: &mut Vec<u8>,
-) {
+) -> Result<(), Problem> {
     match cell {
         Cell::Null => out.extend_from_slice(b"null"),
         Cell::Text(text) => put_text(out, text, invalid_text),
@@ -134,7 +132,10 @@ fn put_cell(
             out.push(b'"');
         }
         Cell::Timestamp(micros) => put_time(out, micros),
-        Cell::Json(json) if column_type == Type::Text => put_text(out, json, invalid_text),
+        Cell::Typed(binary) => column_type
+            .put_as_json(binary, out)
+            .map_err(|reason| Problem::value(column_type, binary, reason))?,
+        Cell::Json(json) if column_type.is_text() => put_text(out, json, invalid_text),
         Cell::Json(json) => {
             plain.clear();
             if json.trim_ascii() == b"null" || decode_marker(json, plain) {
@@ -144,6 +145,7 @@ fn put_cell(
             }
         }
     }
+    Ok(())
 }
 
 fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>, invalid_text: InvalidText) {

@@ -19,9 +19,9 @@ use super::{
     options::{Format, FormatOptions, OptionError},
     template::Template,
 };
-pub(super) use binary::{JSONB_VERSION, SIGNATURE};
+pub(super) use binary::SIGNATURE;
 pub(super) use field::Fault;
-pub(super) use field::{integer, require_utf8};
+pub(super) use field::require_utf8;
 
 /// What a record does not know about itself.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,9 @@ impl RecordWriter {
     pub fn new(options: &FormatOptions) -> Result<Self, OptionError> {
         options.check()?;
         let columns = options.columns_or_default();
-        columns.check_for_consume()?;
+        if options.format == Format::Binary {
+            columns.check_for_binary()?;
+        }
         Ok(RecordWriter(match options.format {
             Format::Text => Kind::Text(text::TextWriter::new(options, &columns)?),
             Format::Csv => Kind::Csv(csv::CsvWriter::new(options, &columns)?),
@@ -147,10 +149,10 @@ fn advice(problem: &Problem) -> &'static str {
             "use --invalid-text replace, base64 or hex, or declare the column as bytea"
         }
         Problem::InvalidJson { .. } => "declare the column as text or bytea to load it as it is",
-        Problem::NotAnInteger(_)
-        | Problem::InvalidTimestamp
-        | Problem::TimestampOutOfRange
-        | Problem::IntegerOutOfRange(_) => "declare the column as int8 or text to load it",
+        Problem::InvalidValue { .. } => "declare the column as text to load it as it is",
+        Problem::TimestampOutOfRange | Problem::IntegerOutOfRange(_) => {
+            "declare the column as int8 or text to load it"
+        }
         _ => "",
     }
 }

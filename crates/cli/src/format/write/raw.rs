@@ -4,43 +4,36 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
-    field::{Cell, Fault, Field, Scratch},
+    field::{Cell, Fault, Row},
+    text::put_plain,
 };
 use crate::format::{
     columns::Columns,
-    datetime::{Style, put_timestamptz},
-    number::put_i64,
     options::{FormatOptions, OptionError},
 };
 
 #[derive(Debug)]
 pub(super) struct RawWriter {
-    field: Field,
+    row: Row,
     delimiter: Vec<u8>,
     null: Vec<u8>,
-    scratch: Scratch,
 }
 
 impl RawWriter {
     pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Result<Self, OptionError> {
-        let mut fields = Field::list(columns);
-        let field = match (fields.pop(), fields.is_empty()) {
-            (Some(field), true) => field,
-            _ => {
-                let message = "--format raw writes the bytes of one column; for more there is --template";
-                return Err(OptionError(message.to_owned()));
-            }
-        };
+        if columns.as_slice().len() != 1 {
+            let message = "--format raw writes the bytes of one column; for more there is --template";
+            return Err(OptionError(message.to_owned()));
+        }
         Ok(RawWriter {
-            field,
+            row: Row::new(columns),
             delimiter: options.raw_delimiter(),
             null: options.null.clone().unwrap_or_default().into_bytes(),
-            scratch: Scratch::default(),
         })
     }
 
     pub(super) fn column_name(&self, _column: usize) -> &str {
-        &self.field.name
+        self.row.name(0)
     }
 
     #[inline]
@@ -50,15 +43,15 @@ impl RawWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let cell = self
-            .field
-            .cell(context, record, &mut self.scratch)
-            .map_err(|problem| Fault { column: 0, problem })?;
+        self.row.begin(record)?;
+        let fault = |problem| Fault { column: 0, problem };
+        let (cell, column_type) = self.row.cell(0, context, record).map_err(fault)?;
         match cell {
             Cell::Null => out.extend_from_slice(&self.null),
             Cell::Text(bytes) | Cell::Bytea(bytes) | Cell::Json(bytes) => out.extend_from_slice(bytes),
-            Cell::Int(number) => put_i64(out, number),
-            Cell::Timestamp(micros) => put_timestamptz(out, micros, Style::Postgres),
+            Cell::Int(_) | Cell::Timestamp(_) | Cell::Typed(_) => {
+                put_plain(out, cell, column_type).map_err(fault)?;
+            }
         }
         out.extend_from_slice(&self.delimiter);
         Ok(())

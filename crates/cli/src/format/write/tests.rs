@@ -248,16 +248,15 @@ fn types_are_checked_in_every_format() {
             b"\"\xff\"",
             &format!("column doc: invalid JSON at position 1: not valid UTF-8; {as_it_is}"),
         );
-        let or_text = "declare the column as int8 or text to load it";
         check_error(
             &options(format, "n int2 = value"),
             b"40000",
-            &format!("column n: the number is out of the range of int2; {or_text}"),
+            "column n: \"40000\" cannot be int2: out of range; declare the column as text to load it as it is",
         );
         check_error(
             &options(format, "n int = value"),
             b"x",
-            &format!("column n: not an integer, as int4 needs it; {or_text}"),
+            "column n: \"x\" cannot be int4: not an integer; declare the column as text to load it as it is",
         );
         assert!(write(&options(format, "doc json = value"), &record(None, Some(br#""\u0000""#))).is_ok());
     }
@@ -323,7 +322,133 @@ fn raw_is_one_column_and_a_delimiter() {
 }
 
 #[test]
-fn paths_wait_for_their_time() {
-    let error = RecordWriter::new(&options(Format::Text, "key, order_id")).expect_err("a path");
-    assert!(error.to_string().contains("column order_id: taking value.order_id"), "{error}");
+fn paths_and_types_in_every_format() {
+    let columns = "id int8, n numeric(6,2) = value.a.n, tags text[], at timestamptz, ok bool, u uuid, d date, \
+                   doc jsonb = value.a, k text = key.k, none int4, f float8";
+    let value =
+        br#"{"id":7,"a":{"n":1.005,"x":[null]},"tags":["a b",null,"c"],"at":"2026-11-22T18:48:00Z","ok":true,
+        "u":"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11","d":"2026-11-22","f":1e3}"#;
+    let typed = record(Some(br#"{"k":"\u00e9\n"}"#), Some(value));
+    assert_eq!(
+        String::from_utf8(write(&options(Format::Text, columns), &typed).expect("valid")).expect("UTF-8"),
+        "7\t1.01\t{\"a b\",NULL,c}\t2026-11-22 18:48:00+00\tt\ta0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\t2026-11-22\t\
+         {\"n\":1.005,\"x\":[null]}\té\\n\t\\N\t1000\n"
+    );
+    assert_eq!(
+        String::from_utf8(write(&options(Format::Csv, columns), &typed).expect("valid")).expect("UTF-8"),
+        "7,1.01,\"{\"\"a b\"\",NULL,c}\",2026-11-22 18:48:00+00,t,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,2026-11-22,\
+         \"{\"\"n\"\":1.005,\"\"x\"\":[null]}\",\"é\n\",,1000\n"
+    );
+    assert_eq!(
+        String::from_utf8(write(&options(Format::Json, columns), &typed).expect("valid")).expect("UTF-8"),
+        "{\"id\":7,\"n\":1.01,\"tags\":[\"a b\",null,\"c\"],\"at\":\"2026-11-22T18:48:00Z\",\"ok\":true,\
+         \"u\":\"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\",\"d\":\"2026-11-22\",\"doc\":{\"n\":1.005,\"x\":[null]},\
+         \"k\":\"é\\n\",\"none\":null,\"f\":1000}\n"
+    );
+    let binary =
+        write(&options(Format::Binary, "id int8, ok bool, d date, none int4"), &typed).expect("valid");
+    assert_eq!(
+        binary,
+        b"\0\x04\0\0\0\x08\0\0\0\0\0\0\0\x07\0\0\0\x01\x01\0\0\0\x04\0\0\x26\x5e\xff\xff\xff\xff"
+    );
+    for format in [Format::Text, Format::Csv, Format::Binary] {
+        let nulls =
+            write(&options(format, "id int8, ok bool, x = key.x"), &record(None, None)).expect("a tombstone");
+        let expected: &[u8] = match format {
+            Format::Text => b"\\N\t\\N\t\\N\n",
+            Format::Csv => b",,\n",
+            _ => b"\0\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        };
+        assert_eq!(nulls, expected);
+    }
+}
+
+#[test]
+fn json_values_go_into_types_by_rules() {
+    for (column_type, json, expected) in [
+        ("int8", "1.0", Some("1")),
+        ("int8", "12e2", Some("1200")),
+        ("int8", "1.5", None),
+        ("int8", "\"42\"", Some("42")),
+        ("int8", "\"1.0\"", None),
+        ("int2", "40000", None),
+        ("int8", "true", None),
+        ("int8", "[1]", None),
+        ("bool", "1", Some("t")),
+        ("bool", "2", None),
+        ("bool", "\"off\"", Some("f")),
+        ("text", "1.50", Some("1.50")),
+        ("text", "true", Some("true")),
+        ("text", "{\"a\": 1}", Some("{\"a\": 1}")),
+        ("varchar(3)", "\"abc\"", Some("abc")),
+        ("varchar(3)", "\"abcd\"", None),
+        ("varchar(3)", "12345", None),
+        ("jsonb", "\"a\"", Some("\"a\"")),
+        ("jsonb", "[1, 2]", Some("[1, 2]")),
+        ("timestamptz", "1795373280120", Some("2026-11-22 18:48:00.12+00")),
+        ("timestamptz", "1795373280120.5", Some("2026-11-22 18:48:00.1205+00")),
+        ("timestamptz", "-1", Some("1969-12-31 23:59:59.999+00")),
+        ("timestamp", "1795373280120", Some("2026-11-22 18:48:00.12")),
+        ("timestamptz", "1e12", None),
+        ("timestamptz", "\"1795373280120\"", None),
+        ("timestamptz", "\"2026-11-22T18:48:00\"", None),
+        ("date", "20000", None),
+        ("bytea", "\"\\\\xff00\"", Some("\\\\xff00")),
+        ("int4[]", "[[1,2],[3,null]]", Some("{{1,2},{3,NULL}}")),
+        ("int4[]", "[]", Some("{}")),
+        ("int4[]", "[1,[2]]", None),
+        ("int4[]", "\"{1,2}\"", Some("{1,2}")),
+        ("int4[]", "7", None),
+        ("jsonb[]", "[[1],{\"a\":\"b\"}]", Some("{[1],\"{\\\\\"a\\\\\":\\\\\"b\\\\\"}\"}")),
+        ("text[]", "[\"a\\\"b\",1,{}]", Some("{\"a\\\\\"b\",1,\"{}\"}")),
+        ("mood", "\"happy\"", Some("happy")),
+        ("numeric", "1e-5", Some("0.00001")),
+        ("float4", "1e39", None),
+        ("interval", "90", None),
+        ("interval", "\"PT90S\"", Some("00:01:30")),
+    ] {
+        let value = format!("{{\"x\":{json}}}");
+        let out =
+            write(&options(Format::Text, &format!("x {column_type}")), &record(None, Some(value.as_bytes())));
+        let out = out.ok().map(|out| String::from_utf8(out).expect("UTF-8"));
+        assert_eq!(out, expected.map(|text| format!("{text}\n")), "{json} into {column_type}");
+    }
+}
+
+#[test]
+fn documents_and_values_that_do_not_fit_are_named() {
+    let text = |columns| options(Format::Text, columns);
+    check_error(
+        &text("key, id int8, x"),
+        b"{\"id\":1,}",
+        "column id: the value is no JSON document: at position 8, a string was expected",
+    );
+    check_error(
+        &text("x"),
+        b"",
+        "column x: the value is no JSON document: at position 0, the text ends where a value was expected",
+    );
+    check_error(
+        &text("u uuid"),
+        br#"{"u":"no"}"#,
+        "column u: \"no\" cannot be uuid: not 32 hexadecimal digits, with hyphens or without; declare the column as text \
+         to load it as it is",
+    );
+    let long = format!("{{\"u\":\"{}\"}}", "é".repeat(1000));
+    let error =
+        write(&text("u uuid"), &record(None, Some(long.as_bytes()))).expect_err("no uuid").to_string();
+    assert!(error.len() < 300 && error.contains("é…\" cannot be uuid"), "{error}");
+    // Lone surrogates and NUL are text that no text can hold, and follow the policy for it.
+    for (json, replaced) in
+        [(r#""a\ud800b""#, "a\u{fffd}\u{fffd}\u{fffd}b\n"), (r#""a\u0000b""#, "a\u{fffd}b\n")]
+    {
+        let value = format!("{{\"x\":{json}}}");
+        let value = record(None, Some(value.as_bytes()));
+        assert!(write(&text("x"), &value).is_err());
+        assert!(write(&text("x uuid"), &value).is_err());
+        let replace = FormatOptions { invalid_text: InvalidText::Replace, ..text("x") };
+        assert_eq!(write(&replace, &value).expect("replaced"), replaced.as_bytes());
+        assert!(write(&text("x json"), &value).is_ok());
+        assert!(write(&text("x jsonb"), &value).is_err());
+    }
 }

@@ -4,11 +4,11 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
-    field::{Cell, Fault, Field, Scratch, valid_text},
+    field::{Cell, Fault, Row, valid_text},
 };
 use crate::format::{
     base64::put_hex,
-    columns::Columns,
+    columns::{Columns, Type},
     datetime::{Style, put_timestamptz},
     error::Problem,
     number::put_i64,
@@ -19,13 +19,12 @@ use crate::plan::InvalidText;
 
 #[derive(Debug)]
 pub(super) struct TextWriter {
-    fields: Vec<Field>,
+    row: Row,
     dialect: Dialect,
     header: bool,
     invalid_text: InvalidText,
     /// Whether numbers, times and hexadecimal digits can hold neither the delimiter nor what means NULL.
     plain_is_safe: bool,
-    scratch: Scratch,
     plain: Vec<u8>,
 }
 
@@ -33,29 +32,28 @@ impl TextWriter {
     pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Result<Self, OptionError> {
         let dialect = options.dialect()?;
         Ok(TextWriter {
-            fields: Field::list(columns),
+            row: Row::new(columns),
             plain_is_safe: is_plain_safe(&dialect) && dialect.null == b"\\N",
             dialect,
             header: options.header,
             invalid_text: options.invalid_text,
-            scratch: Scratch::default(),
             plain: Vec::new(),
         })
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {
-        &self.fields[column].name
+        self.row.name(column)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
         if !self.header {
             return;
         }
-        for (index, field) in self.fields.iter().enumerate() {
+        for (index, name) in self.row.names().enumerate() {
             if index > 0 {
                 out.push(self.dialect.delimiter);
             }
-            put_escaped(out, field.name.as_bytes(), self.dialect.delimiter);
+            put_escaped(out, name.as_bytes(), self.dialect.delimiter);
         }
         out.push(b'\n');
     }
@@ -67,7 +65,8 @@ impl TextWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        for column in 0..self.fields.len() {
+        self.row.begin(record)?;
+        for column in 0..self.row.len() {
             if column > 0 {
                 out.push(self.dialect.delimiter);
             }
@@ -85,22 +84,24 @@ impl TextWriter {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Problem> {
-        let TextWriter { fields, dialect, scratch, plain, .. } = self;
-        let cell = fields[column].cell(context, record, scratch)?;
+        let TextWriter { row, dialect, plain, .. } = self;
+        let (cell, column_type) = row.cell(column, context, record)?;
         match cell {
             Cell::Text(bytes) => put_text(out, bytes, dialect, self.invalid_text)?,
             Cell::Null => out.extend_from_slice(&dialect.null),
             // Valid already, and no NUL can be in it.
             Cell::Json(json) => put_field(out, json, dialect),
-            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) if self.plain_is_safe => {
-                if matches!(cell, Cell::Bytea(_)) {
-                    out.push(b'\\');
-                }
-                put_plain(out, cell);
+            Cell::Bytea(_) if self.plain_is_safe => {
+                out.push(b'\\');
+                put_plain(out, cell, column_type)?;
             }
-            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) => {
+            Cell::Int(_) | Cell::Timestamp(_) if self.plain_is_safe => put_plain(out, cell, column_type)?,
+            Cell::Typed(_) if self.plain_is_safe && !matches!(column_type, Type::Array(_)) => {
+                put_plain(out, cell, column_type)?;
+            }
+            Cell::Bytea(_) | Cell::Int(_) | Cell::Timestamp(_) | Cell::Typed(_) => {
                 plain.clear();
-                put_plain(plain, cell);
+                put_plain(plain, cell, column_type)?;
                 put_field(out, plain, dialect);
             }
         }
@@ -108,16 +109,16 @@ impl TextWriter {
     }
 }
 
-/// Whether neither delimiter, nor quote occurs in numbers, times and `\x00ff`.
+/// Whether neither delimiter, nor quote occurs in numbers, times, addresses and `\x00ff`.
 pub(super) fn is_plain_safe(dialect: &Dialect) -> bool {
     ![dialect.delimiter, dialect.quote].iter().any(|byte| {
-        matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'B' | b'C' | b'-' | b'+' | b':' | b'.' | b' ' | b'\\')
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b':' | b'.' | b' ' | b'/' | b'\\')
     })
 }
 
-/// Appends a bytea, a number or a time as PostgreSQL's text form of it.
+/// Appends a value that is no text as PostgreSQL's text form of it.
 #[inline]
-pub(super) fn put_plain(out: &mut Vec<u8>, cell: Cell<'_>) {
+pub(super) fn put_plain(out: &mut Vec<u8>, cell: Cell<'_>, column_type: &Type) -> Result<(), Problem> {
     match cell {
         Cell::Int(number) => put_i64(out, number),
         Cell::Timestamp(micros) => put_timestamptz(out, micros, Style::Postgres),
@@ -125,8 +126,12 @@ pub(super) fn put_plain(out: &mut Vec<u8>, cell: Cell<'_>) {
             out.extend_from_slice(b"\\x");
             put_hex(out, bytes);
         }
+        Cell::Typed(binary) => {
+            column_type.show(binary, out).map_err(|reason| Problem::value(column_type, binary, reason))?;
+        }
         Cell::Null | Cell::Text(_) | Cell::Json(_) => {}
     }
+    Ok(())
 }
 
 #[inline]
