@@ -17,6 +17,8 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
+    /// Where the message goes on behind the words of whoever gave up.
+    cause_at: usize,
     broker: Option<String>,
     api: Option<(ApiKey, Option<i16>)>,
     topic: Option<String>,
@@ -86,6 +88,7 @@ impl Error {
         Error(Arc::new(Inner {
             kind,
             message: message.into(),
+            cause_at: 0,
             broker: None,
             api: None,
             topic: None,
@@ -188,6 +191,17 @@ impl Error {
     pub fn prefixed(mut self, words: &str) -> Error {
         let inner = self.inner();
         inner.message = format!("{words}: {}", inner.message);
+        inner.cause_at = 0;
+        self
+    }
+
+    /// Says in front what was given up after how long. An operation that gave up inside of another is not mentioned
+    /// any more: what lasted longer and what lay below it are what matters.
+    #[must_use]
+    pub(crate) fn given_up(mut self, words: &str) -> Error {
+        let inner = self.inner();
+        inner.message = format!("{words}: {}", &inner.message[inner.cause_at..]);
+        inner.cause_at = words.len() + ": ".len();
         self
     }
 

@@ -15,7 +15,7 @@ mod topic;
 use std::ffi::OsString;
 
 use clap::builder::Resettable;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::environment::{Environment, WrongUse};
@@ -90,9 +90,18 @@ pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, W
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Plan::Print(error.render().to_string()));
         }
-        Err(error) => return Err(wrong_use(error.render().to_string())),
+        Err(error) => {
+            let origin = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+                (Some(ContextValue::String(option)), Some(ContextValue::String(_))) => {
+                    origin(option, args, environment)
+                }
+                _ => String::new(),
+            };
+            return Err(wrong_use(error.render().to_string() + &origin));
+        }
     };
-    plan(cli.verb, environment).map_err(|reason| wrong_use(format!("error: {reason}\n")))
+    plan(cli.verb, environment)
+        .map_err(|reason| wrong_use(format!("error: {reason}\n{}", origin(&reason, args, environment))))
 }
 
 fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {
@@ -117,6 +126,29 @@ fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {
 
 fn later(verb: &str, today: &str) -> String {
     format!("kcopy {verb} comes in a later release; today {today}")
+}
+
+/// A line that names the environment variable, if that is where the value of the option comes from that `about` begins
+/// with.
+fn origin(about: &str, args: &[OsString], environment: &Environment<'_>) -> String {
+    let is_name = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
+    let long: String = about.chars().take_while(is_name).collect();
+    let command = command(environment);
+    let all = command.get_subcommands().flat_map(|verb| {
+        verb.get_arguments().chain(verb.get_subcommands().flat_map(|action| action.get_arguments()))
+    });
+    let mut same = all.filter(|arg| arg.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name)));
+    let Some(arg) = same.next() else { return String::new() };
+    let short = arg.get_short().map(|letter| format!("-{letter}"));
+    let is_given = args.iter().map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--").any(|arg| {
+        arg.split('=').next() == Some(&long)
+            || short.as_ref().is_some_and(|short| arg.starts_with(short.as_str()))
+    });
+    let name = format!("KCOPY_{}", long.trim_start_matches('-').replace('-', "_").to_ascii_uppercase());
+    if is_given || arg.get_env().is_none() || environment.non_empty(&name).is_none() {
+        return String::new();
+    }
+    format!("The value comes from the environment variable {name}.\n")
 }
 
 fn wrong_use(stderr: String) -> WrongUse {

@@ -370,3 +370,29 @@ fn a_bare_port_is_one_of_the_loopback() {
     let Err(wrong) = parse("broker --listen 65536") else { panic!() };
     assert!(wrong.contains("--listen: 65536 is no port"), "{wrong}");
 }
+
+#[test]
+fn a_wrong_value_of_the_environment_names_the_variable() {
+    let environment = Environment {
+        variable: &|name| (name == "KCOPY_NODES" || name == "KCOPY_BROKERS").then(|| "x".into()),
+        read_file: &|_| Err(io::Error::from_raw_os_error(2)),
+        stdin_is_terminal: false,
+        now_ms: NOW,
+    };
+    let of = |about: &str, args: &[&str]| {
+        let args: Vec<OsString> = args.iter().map(Into::into).collect();
+        super::origin(about, &args, &environment)
+    };
+    let expected = "The value comes from the environment variable KCOPY_NODES.\n";
+    assert_eq!(of("--nodes <N>", &["broker"]), expected);
+    assert_eq!(of("--nodes <N>", &["broker", "--", "x", "--nodes"]), expected);
+    for (about, args) in [
+        ("--nodes <N>", &["broker", "--nodes=x"][..]),
+        ("--nodes <N>", &["broker", "--nodes", "x"]),
+        ("--brokers: x", &["consume", "-bx"]),
+        ("--listen: x", &["broker"]),
+        ("<TOPIC>", &["consume"]),
+    ] {
+        assert_eq!(of(about, args), "", "{about} {args:?}");
+    }
+}

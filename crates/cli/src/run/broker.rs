@@ -44,7 +44,7 @@ fn announce_properties(plan: &BrokerPlan) -> Result<(), Failure> {
                 eprintln!("kcopy broker: {name} is known, but has no effect on an in-memory broker");
             }
             Ok(_) => {}
-            Err(error) => return Err(Failure::Told(error.to_string())),
+            Err(error) => return Err(Failure::WrongUse(error.to_string())),
         }
     }
     Ok(())

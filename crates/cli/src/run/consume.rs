@@ -1,7 +1,7 @@
 //! Kafka to standard output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{IsTerminal, Write},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     format::write::{RecordContext, RecordWriter},
-    plan::{CommitPolicy, Consume, End, Grammar},
+    plan::{CommitPolicy, Consume, End, Grammar, Stop},
     process::Stdout,
     properties::{self, ClientProperties},
 };
@@ -50,7 +50,7 @@ pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
         network: session.into_background()?,
         stdout: Stdout::new(),
         progress: Progress::new(&plan.common, &positions.ranges),
-        partitions: Partitions::new(positions),
+        partitions: Partitions::new(positions, matches!(plan.stop, Some(Stop::Timestamp(_)))),
         records_left: plan.limits.max_messages.unwrap_or(u64::MAX),
         bytes_left: plan.limits.max_bytes,
         deadline: plan.limits.max_time.map(|time| Instant::now() + time),
@@ -110,11 +110,13 @@ struct Partitions {
     /// The next offset of each: what may be committed once all before it is written.
     next: Vec<CommittedOffset>,
     committed: HashMap<(Str, i32), i64>,
+    /// Those that end at a time, with what lies behind.
+    timed: HashSet<(Str, i32)>,
     open: usize,
 }
 
 impl Partitions {
-    fn new(positions: Positions) -> Partitions {
+    fn new(positions: Positions, is_timed: bool) -> Partitions {
         let ranges = &positions.ranges;
         let key = |range: &PartitionRange| (range.topic.clone(), range.partition);
         Partitions {
@@ -124,6 +126,11 @@ impl Partitions {
                 .map(|range| CommittedOffset::new(range.topic.clone(), range.partition, range.start))
                 .collect(),
             committed: positions.committed,
+            timed: ranges
+                .iter()
+                .filter(|range| is_timed && range.end.is_some_and(|end| end < range.last_stable_offset))
+                .map(key)
+                .collect(),
             open: ranges.len(),
         }
     }
@@ -273,9 +280,12 @@ impl Run<'_> {
         if self.plan.common.quiet() || self.plan.common.grammar != Grammar::Kcat {
             return;
         }
-        let exits = self.plan.end == End::Pinned && self.partitions.open == 0;
+        let all_timed = self.partitions.timed.len() == self.partitions.index.len();
+        let exits = self.partitions.open == 0 && (self.plan.end == End::Pinned || all_timed);
         let exiting = if exits { ": exiting" } else { "" };
-        eprintln!("% Reached end of topic {topic} [{partition}] at offset {offset}{exiting}");
+        let is_timed = self.partitions.timed.contains(&(topic.into(), partition));
+        let end = if is_timed { "stop timestamp for" } else { "end of" };
+        eprintln!("% Reached {end} topic {topic} [{partition}] at offset {offset}{exiting}");
     }
 
     fn commits(&self) -> bool {

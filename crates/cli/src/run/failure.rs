@@ -14,6 +14,8 @@ pub enum Failure {
     ReaderGone,
     /// For stderr, without a prefix or a newline.
     Told(String),
+    /// A command line that is wrong in a way that only shows when it is carried out.
+    WrongUse(String),
     /// Everything has been said already.
     AlreadyTold,
     /// A child's exit code.
@@ -31,13 +33,14 @@ impl Failure {
             Failure::Child(code) => *code,
             Failure::Signal(number) => 128 + number,
             Failure::AlreadyTold => 1,
-            Failure::Told(text) => {
+            Failure::Told(text) | Failure::WrongUse(text) => {
                 match grammar {
                     Grammar::Kcat => eprintln!("% ERROR: {text}"),
                     Grammar::Kcopy => eprintln!("kcopy: error: {text}"),
                     Grammar::KafkaTopics => eprintln!("Error while executing topic command : {text}"),
                 }
-                1
+                let is_wrong_use = matches!(self, Failure::WrongUse(_)) && grammar == Grammar::Kcopy;
+                if is_wrong_use { 2 } else { 1 }
             }
         }
     }
@@ -47,7 +50,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::ReaderGone => ReaderGone.fmt(f),
-            Failure::Told(text) => f.write_str(text),
+            Failure::Told(text) | Failure::WrongUse(text) => f.write_str(text),
             Failure::AlreadyTold => f.write_str("the run failed"),
             Failure::Child(code) => write!(f, "the command ended with exit code {code}"),
             Failure::Signal(number) => write!(f, "signal {number} ended the run"),

@@ -78,7 +78,7 @@ async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Fail
             // As with Java's consumers the whole name has to match.
             let whole = |pattern: &String| {
                 Regex::new(&format!("^(?:{pattern})$"))
-                    .map_err(|error| Failure::Told(format!("--regex {pattern}: {error}")))
+                    .map_err(|error| Failure::WrongUse(format!("--regex {pattern}: {error}")))
             };
             let expressions: Vec<Regex> = patterns.iter().map(whole).collect::<Result<_, _>>()?;
             let listing = client.admin().list_topics(None).await?;
@@ -113,7 +113,7 @@ async fn existing(client: &Client, names: &[&str]) -> Result<Vec<Arc<Topic>>, Er
                 },
                 None => Error::new(ErrorKind::Protocol, "the broker's answer leaves the topic out"),
             };
-            missing = Some(error.with_topic(name));
+            missing = Some(error.with_topic(name).with_broker(client.servers()));
         }
         match missing {
             None => return Ok(found),

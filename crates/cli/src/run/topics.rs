@@ -263,10 +263,15 @@ impl Run<'_> {
         match topic {
             Some(topic) => match topic.error {
                 None => Ok(topic),
-                Some(code) => Err(Error::broker(code).with_topic(name).into()),
+                Some(code) => Err(self.of_topic(code, name).into()),
             },
-            None => Err(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION).with_topic(name).into()),
+            None => Err(self.of_topic(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, name).into()),
         }
+    }
+
+    /// What the brokers say of a topic.
+    fn of_topic(&self, code: ErrorCode, name: &str) -> Error {
+        Error::broker(code).with_topic(name).with_broker(self.client.servers())
     }
 
     /// The topics that are meant and are there.
@@ -279,7 +284,10 @@ impl Run<'_> {
         let pattern = match topics {
             TopicsNamed::Pattern { regex, .. } => {
                 let whole = format!("^(?:{regex})$");
-                Some(Regex::new(&whole).map_err(|error| Failure::Told(format!("topic pattern: {error}")))?)
+                Some(
+                    Regex::new(&whole)
+                        .map_err(|error| Failure::WrongUse(format!("topic pattern: {error}")))?,
+                )
             }
             _ => None,
         };
@@ -296,7 +304,7 @@ impl Run<'_> {
         found.retain(is_meant);
         for topic in &found {
             if let (TopicsNamed::Names(_), Some(code)) = (topics, topic.error) {
-                return Err(Error::broker(code).with_topic(&topic.name).into());
+                return Err(self.of_topic(code, &topic.name).into());
             }
         }
         Ok(found)
@@ -311,9 +319,7 @@ impl Run<'_> {
             TopicsNamed::Names(names) => {
                 let is_there = |name: &&String| found.iter().any(|topic| topic.name == name.as_str());
                 match names.iter().find(|name| !is_there(name)) {
-                    Some(name) => {
-                        Err(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION).with_topic(name).into())
-                    }
+                    Some(name) => Err(self.of_topic(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, name).into()),
                     None => Ok(found),
                 }
             }

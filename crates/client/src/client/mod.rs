@@ -108,6 +108,16 @@ impl Client {
         &self.0.config
     }
 
+    /// The bootstrap servers, for an error about what no broker in particular has said: `broker localhost:9092`, or
+    /// the first of several.
+    pub fn servers(&self) -> String {
+        match self.0.config.bootstrap_servers.as_slice() {
+            [] => "no broker".into(),
+            [one] => format!("broker {one}"),
+            [first, others @ ..] => format!("broker {first} or {} others", others.len()),
+        }
+    }
+
     /// Starts an operation of several attempts that may take `operation_timeout` in all; `what` is for
     /// the error.
     pub fn retry<'a>(&'a self, what: &'a str) -> Retry<'a> {

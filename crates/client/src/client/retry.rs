@@ -112,7 +112,7 @@ impl<'a> Retry<'a> {
         let seconds = self.timeout.as_secs_f64();
         let given_up = format!("{} did not succeed within {seconds} s", self.what);
         match last {
-            Some(error) => error.prefixed(&given_up),
+            Some(error) => error.given_up(&given_up),
             None => Error::new(ErrorKind::Timeout, given_up),
         }
     }

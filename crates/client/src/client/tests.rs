@@ -140,3 +140,12 @@ async fn metadata_is_asked_for_once_and_again_with_age() {
     client.topics(&["t"]).await.unwrap();
     assert_eq!(ASKED.load(Ordering::SeqCst), 3);
 }
+
+#[test]
+fn who_gives_up_last_speaks_for_those_inside() {
+    let cause = Error::new(ErrorKind::Connect, "none of 2 brokers could be reached");
+    let inner = cause.given_up("connecting did not succeed within 5 s");
+    let outer = inner.given_up("looking the topic up did not succeed within 30 s");
+    let text = "looking the topic up did not succeed within 30 s: none of 2 brokers could be reached";
+    assert_eq!(outer.to_string(), text);
+}

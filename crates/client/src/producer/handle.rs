@@ -145,7 +145,7 @@ impl Producer {
                 Err(error) if error.advice() == Advice::Never => return Err(error),
                 Err(error) => error,
             };
-            retry.pause(error.with_topic(name)).await?;
+            retry.pause(error.with_topic(name).with_broker(client.servers())).await?;
         }
     }
 

@@ -387,7 +387,7 @@ async fn an_unknown_topic_is_waited_for_and_then_an_error() {
     assert_eq!(error.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert!(start.elapsed() > Duration::from_secs(25), "{:?}", start.elapsed());
     let text = "looking the topic up did not succeed within 30 s: \
-                UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition (topic t)";
+                UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition (topic t, broker one:9092)";
     assert_eq!(error.to_string(), text);
     fake.state().topic_error = Some(ErrorCode::INVALID_TOPIC_EXCEPTION);
     let start = Instant::now();
