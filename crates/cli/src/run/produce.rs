@@ -160,7 +160,12 @@ impl Run<'_> {
     fn append_all(&mut self, reader: &mut RecordReader) -> Result<(), Failure> {
         let before = self.records_left;
         let mut appender = self.producer.appender();
-        while let Some(record) = reader.read_record().map_err(|error| Failure::Told(error.to_string()))? {
+        if self.tee.is_none() && self.receipts.is_none() && self.fixed_headers.is_empty() {
+            self.append_values(&mut appender, reader)?;
+        }
+        while self.records_left > 0
+            && let Some(record) = reader.read_record().map_err(|error| Failure::Told(error.to_string()))?
+        {
             let topic = match record.topic {
                 None => self.topics.default,
                 Some(name) => match self.topics.others.get(name) {
@@ -194,12 +199,38 @@ impl Run<'_> {
                 tee.write_all(record.raw).map_err(Failure::writing)?;
             }
             self.records_left -= 1;
-            if self.records_left == 0 {
-                break;
-            }
         }
         self.progress.add(before - self.records_left);
         Ok(())
+    }
+
+    /// The short way for input that is nothing but values.
+    fn append_values(
+        &mut self,
+        appender: &mut Appender<'_>,
+        reader: &mut RecordReader,
+    ) -> Result<(), Failure> {
+        let Some(mut values) = reader.values() else { return Ok(()) };
+        loop {
+            let mut appended = 0;
+            let limit = usize::try_from(self.records_left).unwrap_or(usize::MAX);
+            let outcome = appender.append_values_blocking(
+                self.topics.default,
+                self.plan.partition,
+                values.by_ref().take(limit),
+                &mut appended,
+            );
+            self.records_left -= appended;
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(error) if self.goes_on_after(&error) => {
+                    eprintln!("% Delivery failed for message: {error}");
+                    self.refused += 1;
+                    self.records_left -= 1;
+                }
+                Err(error) => return Err(self.explain(&error)),
+            }
+        }
     }
 
     fn read_whole_files(&mut self, paths: &[PathBuf]) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! The open batches: records go straight from the caller into the bytes that will be sent.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 use kcopy_wire::{
     partitioner::{Choice, Partitioner, Spread},
-    records::{BatchBuilder, BatchOptions, HEADER_LEN, ProducerStamp},
+    records::{BatchBuilder, BatchOptions, Compressor, HEADER_LEN, ProducerStamp},
 };
 use tokio::time::Instant;
 
@@ -33,6 +34,11 @@ const MIN_BUFFER: usize = 4 << 10;
 const RECORD_OVERHEAD: usize = 36;
 /// The clock is read once for this many records that come without a timestamp.
 const CLOCK_USES: u32 = 64;
+
+thread_local! {
+    /// Setting up a codec's tables takes longer than to compress a small batch.
+    static COMPRESSOR: RefCell<Compressor> = RefCell::new(Compressor::new());
+}
 
 /// Locks, and takes no notice of a thread that panicked with the lock: nothing here is left half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -129,7 +135,7 @@ impl Unfinished {
     pub(super) fn finish(self) -> (SealedBatch, Option<Error>) {
         let mut batch = self.batch;
         let stamp = self.stamp.map_or(ProducerStamp::NONE, Into::into);
-        match self.builder.finish(stamp) {
+        match COMPRESSOR.with_borrow_mut(|compressor| self.builder.finish_with(stamp, compressor)) {
             Ok(data) => {
                 batch.data = Some(data);
                 batch.stamp = self.stamp;
@@ -290,6 +296,41 @@ impl Accumulator {
         Ok(Appended { position: Position { partition: partition as i32, index }, open })
     }
 
+    /// Appends values without keys and headers to the open batch of a partition, for as long as they fit, and
+    /// gives the first that does not. They must be bound for that partition: it was named for them, or
+    /// [sticks](Self::sticks).
+    #[inline]
+    pub(super) fn append_run<'v>(
+        &mut self,
+        topic: Topic,
+        partition: i32,
+        values: &mut impl Iterator<Item = Option<&'v [u8]>>,
+        appended: &mut u64,
+    ) -> Option<Option<&'v [u8]>> {
+        let state = &mut self.topics[topic.0 as usize].partitions[partition as usize];
+        let Some(open) = &mut state.open else { return values.next() };
+        let free_records = (self.batch_records as usize).saturating_sub(open.builder.len());
+        // No more than share one look at the clock.
+        let max_records = free_records.min(self.credit_records).min(CLOCK_USES as usize);
+        let before = open.builder.estimated_size();
+        let max_size = self.batch_size.min(before + self.credit_bytes);
+        self.clock.uses_left = 0;
+        let (records, left_over) =
+            open.builder.append_values(self.clock.now_ms(), max_size, max_records, values);
+        let bytes = open.builder.estimated_size() - before;
+        self.credit_bytes -= bytes;
+        self.credit_records -= records;
+        open.charge += bytes;
+        state.next_index += records as u64;
+        *appended += records as u64;
+        left_over
+    }
+
+    /// Whether records without partition and key go where the last one went, until its batch is full.
+    pub(super) fn sticks(&self) -> bool {
+        self.partitioner.choose(None, 1) == Choice::Sticky
+    }
+
     /// Prepares the open batch of a partition for one more record, or that of the next one for a record that
     /// goes where there is a batch: the slow path, once per batch and portion. Says which partition it is.
     #[cold]
@@ -373,7 +414,8 @@ impl Accumulator {
         drop(queue);
         let state = &mut self.topics[topic].partitions[partition];
         let buffer = buffer.unwrap_or_else(|| {
-            BytesMut::with_capacity(state.last_size.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
+            // Large zeroed memory comes as it is from the system.
+            BytesMut::zeroed(state.last_size.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
         });
         state.open = Some(OpenBatch {
             builder: BatchBuilder::with_buffer(self.options, buffer),
@@ -419,6 +461,7 @@ impl Accumulator {
     fn push(&mut self, shared: &Shared, (key, unfinished): (PartitionKey, Unfinished)) {
         let (batch, error) = unfinished.finish();
         let mut queue = lock(&shared.queue);
+        queue.keep_buffer(COMPRESSOR.with_borrow_mut(Compressor::take_buffer));
         queue.settled.expect(batch.number, batch.record_count);
         queue.sealed.push((key, batch, error));
         drop(queue);

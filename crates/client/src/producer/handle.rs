@@ -345,6 +345,34 @@ impl<'a> Appender<'a> {
         }
     }
 
+    /// Appends one record for each of `values`, without key and headers, and blocks the thread while there is no
+    /// room. This is [`Appender::append_blocking`] for many at once, and several times faster for short values.
+    ///
+    /// # Errors
+    /// Those of [`Appender::append`] but `Full`, for the last value that was taken from the iterator; `appended`
+    /// counts those before it.
+    pub fn append_values_blocking<'v>(
+        &mut self,
+        topic: Topic,
+        partition: Option<i32>,
+        mut values: impl Iterator<Item = Option<&'v [u8]>>,
+        appended: &mut u64,
+    ) -> Result<(), AppendError> {
+        let mut next = values.next();
+        while let Some(value) = next {
+            // The general way finds the batch and makes room in it.
+            let position = self.append_blocking(topic, &Record { partition, value, ..Record::default() })?;
+            *appended += 1;
+            let open = self.open();
+            next = if partition.is_some() || open.sticks() {
+                open.append_run(topic, position.partition, &mut values, appended)
+            } else {
+                values.next()
+            };
+        }
+        Ok(())
+    }
+
     /// As [`Appender::append_blocking`], with a promise of what becomes of the record, and its place.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ impl Queue {
             ended: false,
             pool: Vec::new(),
             pooled_bytes: 0,
-            max_pooled_bytes: free_bytes / 3,
+            max_pooled_bytes: free_bytes,
         }
     }
 
@@ -70,15 +70,20 @@ impl Queue {
         Some(buffer)
     }
 
-    pub(super) fn keep_buffer(&mut self, data: Bytes) {
-        // Not if a connection still holds on to it.
+    /// Keeps what a batch was in, unless a connection still holds on to it.
+    pub(super) fn keep_data(&mut self, data: Bytes) {
         if let Ok(buffer) = data.try_into_mut() {
-            // What it holds stays: to write over it is cheaper than to fill it with zeros again.
-            let capacity = buffer.capacity();
-            if capacity >= MIN_POOLED && self.pooled_bytes + capacity <= self.max_pooled_bytes {
-                self.pooled_bytes += capacity;
-                self.pool.push(buffer);
-            }
+            self.keep_buffer(buffer);
+        }
+    }
+
+    /// Keeps a buffer for a batch to come. What it holds stays: to write over it is cheaper than to fill it with
+    /// zeros again.
+    pub(super) fn keep_buffer(&mut self, buffer: BytesMut) {
+        let capacity = buffer.capacity();
+        if capacity >= MIN_POOLED && self.pooled_bytes + capacity <= self.max_pooled_bytes {
+            self.pooled_bytes += capacity;
+            self.pool.push(buffer);
         }
     }
 }
@@ -228,9 +233,9 @@ mod tests {
         let mut queue = Queue::new(1 << 20, 10);
         let buffer = BytesMut::zeroed(100_000).freeze();
         let held = buffer.clone();
-        queue.keep_buffer(buffer);
+        queue.keep_data(buffer);
         assert!(queue.take_buffer().is_none());
-        queue.keep_buffer(held);
+        queue.keep_data(held);
         assert!(queue.take_buffer().is_some_and(|buffer| buffer.len() == 100_000));
         assert!(queue.take_buffer().is_none());
     }

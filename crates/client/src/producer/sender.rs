@@ -395,7 +395,7 @@ impl Sender {
                     queue.free_bytes += charge;
                     queue.free_records = queue.free_records.saturating_add(record_count as usize);
                     if let Some(data) = data {
-                        queue.keep_buffer(data);
+                        queue.keep_data(data);
                     }
                 }
                 Output::Report { partition, report, result } => {

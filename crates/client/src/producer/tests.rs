@@ -350,13 +350,35 @@ fn a_full_buffer_blocks_a_thread_outside_of_the_runtime() {
     for number in 0..1000 {
         appender.append_blocking(topic, &to(0, &number.to_string())).unwrap();
     }
+    let more: Vec<String> = (1000..2000).map(|number| number.to_string()).collect();
+    let mut appended = 0;
+    let values = || more.iter().map(|value| Some(value.as_bytes()));
+    appender.append_values_blocking(topic, Some(0), values(), &mut appended).unwrap();
+    assert_eq!(appended, 1000);
     let receipt = appender.append_tracked(topic, &to(1, "tracked"));
     drop(appender);
     producer.flush_blocking().unwrap();
     if let Ok(receipt) = receipt {
         assert_eq!(receipt.wait_blocking().unwrap().offset, Some(100));
     }
-    assert_eq!(fake.values(0), (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(fake.values(0), (0..2000).map(|n| n.to_string()).collect::<Vec<_>>());
+    // Without a partition they go to both, a batch at a time.
+    let (before, mut appended) = ((fake.values(0).len(), fake.values(1).len()), 0);
+    producer.appender().append_values_blocking(topic, None, values(), &mut appended).unwrap();
+    producer.flush_blocking().unwrap();
+    let (zero, one) = (fake.values(0).split_off(before.0), fake.values(1).split_off(before.1));
+    assert!(!zero.is_empty() && zero.is_sorted() && !one.is_empty() && one.is_sorted());
+    let mut both = [zero, one].concat();
+    both.sort();
+    assert_eq!((appended, both), (1000, more.clone()));
+    // The one that is too large is named by the count of those before it.
+    let (large, mut appended) = (vec![b'x'; 2000], 0);
+    let values = [Some(&b"a"[..]), None, Some(&large), Some(b"b")].into_iter();
+    let refused = producer.appender().append_values_blocking(topic, Some(1), values, &mut appended);
+    assert!(
+        matches!(refused, Err(AppendError::TooLarge { .. })) && appended == 2,
+        "{refused:?} after {appended}"
+    );
     let other = producer.clone();
     producer.close_blocking().unwrap();
     end.send(()).unwrap();

@@ -126,6 +126,32 @@ pub(super) fn put(out: &mut [u8], at: usize, value: i64) -> usize {
     put_long(out, at, value)
 }
 
+/// The largest size whose varint [`put_short`] and [`short`] can write.
+pub(super) const MAX_SHORT: usize = (1 << 20) - 1;
+
+/// The varint of a number whose size is at most [`MAX_SHORT`]: up to three bytes, the first one lowest, and how
+/// many they are.
+#[inline(always)]
+pub(super) fn short(value: i64) -> (u32, usize) {
+    let value = unzigzag(value) as u32;
+    if value < 0x80 {
+        (value, 1)
+    } else if value < 0x4000 {
+        (value & 0x7f | 0x80 | (value & 0x3f80) << 1, 2)
+    } else {
+        (value & 0x7f | 0x80 | (value & 0x3f80) << 1 | 0x8000 | (value & 0x1f_c000) << 2, 3)
+    }
+}
+
+/// [`put`] of a number whose size is at most [`MAX_SHORT`], in one store of four bytes: `out` must have room for
+/// them.
+#[inline(always)]
+pub(super) fn put_short(out: &mut [u8], at: usize, value: i64) -> usize {
+    let (bytes, len) = short(value);
+    out[at..at + 4].copy_from_slice(&bytes.to_le_bytes());
+    at + len
+}
+
 #[inline(never)]
 fn put_long(out: &mut [u8], mut at: usize, mut value: u64) -> usize {
     while value >= 0x80 {
@@ -159,6 +185,11 @@ mod tests {
             assert!(cursor.0.is_empty());
             if let Ok(small) = i32::try_from(value) {
                 assert_eq!(Cursor(&out[..end]).varint(), Some(small));
+            }
+            if value.unsigned_abs() <= MAX_SHORT as u64 {
+                let mut stored = [0xff; MAX_LEN_64];
+                assert_eq!((put_short(&mut stored, 1, value), &stored[1..=end]), (1 + end, &out[..end]));
+                assert_eq!(short(value).1, end);
             }
             for cut in 0..end {
                 assert_eq!(Cursor(&out[..cut]).varlong(), None, "{value} cut at {cut}");

@@ -43,6 +43,12 @@ impl Buffer {
         start
     }
 
+    /// What is unread, and how to take some of it while it is borrowed: by moving where it starts.
+    #[inline]
+    pub(super) fn unread_and_start(&mut self) -> (&[u8], &mut usize) {
+        (&self.bytes[self.start..self.end], &mut self.start)
+    }
+
     /// Drops all that is unread.
     pub(super) fn clear(&mut self) {
         self.start = self.end;

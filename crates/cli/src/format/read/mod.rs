@@ -39,7 +39,7 @@ use super::{
 };
 use assemble::{Assembled, Assembler};
 use buffer::Buffer;
-pub use delimited::DelimitedInput;
+pub use delimited::{DelimitedInput, Values};
 use rows::{Found, Place, Rows, Span};
 
 /// A record as the input has it, borrowed from the reader.
@@ -184,6 +184,15 @@ impl RecordReader {
                 return Ok(Some(splitter.record(&raw[..len], raw)));
             }
         }
+    }
+
+    /// The whole records at hand, where the input is nothing but values behind one another. What is left then,
+    /// errors too, is for [`read_record`](Self::read_record).
+    pub fn values(&mut self) -> Option<Values<'_>> {
+        let Kind::Delimited(splitter) = &mut self.kind else { return None };
+        let delimiter = splitter.plain_delimiter()?;
+        let (unread, start) = self.buffer.unread_and_start();
+        Some(splitter.values(delimiter, unread, start, &mut self.rows.row, self.max_record_bytes))
     }
 
     fn read_row(&mut self) -> Result<Option<InputRecord<'_>>, InputError> {

@@ -26,6 +26,23 @@ impl From<InputRecord<'_>> for Owned {
     }
 }
 
+/// Reads `input` in blocks of `block` bytes, what is nothing but values by the shorter way.
+fn read_values(mut reader: RecordReader, input: &[u8], block: usize) -> Result<Vec<Owned>, InputError> {
+    let mut records: Vec<Owned> = Vec::new();
+    for chunk in input.chunks(block).chain([&[][..]]) {
+        reader.space()[..chunk.len()].copy_from_slice(chunk);
+        reader.filled(chunk.len());
+        if let Some(values) = reader.values() {
+            records
+                .extend(values.map(|value| Owned { value: value.map(<[u8]>::to_vec), ..Owned::default() }));
+        }
+        while let Some(record) = reader.read_record()? {
+            records.push(record.into());
+        }
+    }
+    Ok(records)
+}
+
 /// Reads `input` in blocks of `block` bytes.
 fn read_blocks(mut reader: RecordReader, input: &[u8], block: usize) -> Result<Vec<Owned>, InputError> {
     let mut records = Vec::new();
@@ -48,6 +65,8 @@ fn read(new: impl Fn() -> RecordReader, input: &[u8]) -> Result<Vec<Owned>, Stri
     for block in (1..input.len()).filter(|block| *block < 20 || block % 7 == 0) {
         let parts = read_blocks(new(), input, block).map_err(|error| error.to_string());
         assert_eq!(parts, whole, "in blocks of {block} of {}", input.escape_ascii());
+        let values = read_values(new(), input, block).map_err(|error| error.to_string());
+        assert_eq!(values, whole, "values in blocks of {block} of {}", input.escape_ascii());
     }
     whole
 }
