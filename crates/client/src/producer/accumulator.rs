@@ -81,7 +81,8 @@ struct PartitionState {
     key: PartitionKey,
     next_index: u64,
     open: Option<OpenBatch>,
-    /// How large the last batch was: the next one will probably need as much.
+    /// How large the last batch was: the next one will probably need as much, and where it needs a little more its
+    /// buffer would double.
     last_size: usize,
 }
 
@@ -415,7 +416,8 @@ impl Accumulator {
         let state = &mut self.topics[topic].partitions[partition];
         let buffer = buffer.unwrap_or_else(|| {
             // Large zeroed memory comes as it is from the system.
-            BytesMut::zeroed(state.last_size.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
+            let wanted = state.last_size + state.last_size / 8;
+            BytesMut::zeroed(wanted.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
         });
         state.open = Some(OpenBatch {
             builder: BatchBuilder::with_buffer(self.options, buffer),
