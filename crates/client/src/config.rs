@@ -1,6 +1,6 @@
 //! What a client needs to know before it starts.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -221,6 +221,11 @@ impl HostPort {
                 None => return Err(wrong("after ] comes :PORT")),
             }
         } else if address.matches(':').count() > 1 {
+            // Only an address can have several; a link-local one may name its interface.
+            let is_address = address.split('%').next().is_some_and(|it| it.parse::<Ipv6Addr>().is_ok());
+            if !is_address {
+                return Err(wrong("several colons, and no IPv6 address"));
+            }
             (address, None)
         } else {
             match address.split_once(':') {
@@ -267,7 +272,9 @@ mod tests {
         ] {
             assert_eq!(HostPort::parse(text).unwrap().to_string(), expected, "{text}");
         }
-        for text in ["h:", "h:0", "h:65536", ":9092", "[::1", "[::1]9", "SSL://h:1", "a b:1", "h:x"] {
+        for text in
+            ["h:", "h:0", "h:65536", ":9092", "[::1", "[::1]9", "SSL://h:1", "a b:1", "h:x", "a:b:c", "h:1:2"]
+        {
             let error = HostPort::parse(text).unwrap_err();
             assert!(error.message().starts_with("broker address"), "{text}: {error}");
         }

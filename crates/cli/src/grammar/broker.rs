@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
+use kcopy_client::HostPort;
+
 use super::common::check_topic;
 use crate::plan::{BrokerPlan, Plan, parse_key_value};
-use crate::properties::BrokerAddress;
 
 /// An in-memory Kafka, for tests and for trying things out
 ///
@@ -83,7 +84,7 @@ fn address(option: &str, text: &str) -> Result<(String, u16), String> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         return Ok((host.to_owned(), 0));
     }
-    let address = BrokerAddress::parse(text).map_err(|reason| format!("{option}: {reason}"))?;
+    let address = HostPort::parse(text).map_err(|error| format!("{option}: {}", error.message()))?;
     Ok((address.host, address.port))
 }
 

@@ -279,7 +279,7 @@ fn wrong_use_says_what_is_right() {
         ("consume t --format csv --delimiter ab", "--delimiter"),
         ("consume t --join", "--join comes in a later release"),
         ("consume t -X lingerms=1", "did you mean \"linger.ms\"?"),
-        ("consume t -b h:x", "no port between 1 and 65535"),
+        ("consume t -b h:x", "a port is 1 to 65535"),
         ("consume t -F /nowhere", "cannot read the configuration file /nowhere"),
         ("consume t -q -v", "cannot be used with"),
         ("produce t --acks 3", "expected all, -1, 0, 1"),

@@ -182,7 +182,7 @@ fn refusals_are_kafkas() {
         ),
         (
             "--bootstrap-server b:0 --list",
-            "invalid value for configuration property \"bootstrap.servers\": \"b:0\" has no port between 1 and 65535",
+            "invalid value for configuration property \"bootstrap.servers\": broker address \"b:0\": a port is 1 to 65535",
         ),
     ] {
         let text = parse_with(&[], line).unwrap_err();

@@ -19,6 +19,5 @@ pub use file::{ConfigFileError, read_config};
 pub use set::{PropertyError, PropertySet, Source};
 pub use show::{dump, list};
 pub use typed::{
-    Acks, AddressFamily, BrokerAddress, ClientProperties, CompressionType, IsolationLevel, OffsetReset,
-    Partitioner,
+    Acks, AddressFamily, ClientProperties, CompressionType, IsolationLevel, OffsetReset, Partitioner,
 };

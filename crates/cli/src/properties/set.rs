@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::catalog::{Effect, Kind, Property, Scope, find, nearest, properties};
-use super::typed::BrokerAddress;
+use super::typed::parse_servers;
 
 /// Where a value came from; later variants win over earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,7 +157,7 @@ pub(super) fn check_value(property: &Property, name: &str, value: &str) -> Resul
                 Err(invalid())
             }
         }
-        Kind::Servers => match BrokerAddress::parse_list(value) {
+        Kind::Servers => match parse_servers(value) {
             Ok(_) => Ok(()),
             Err(reason) => Err(PropertyError::BadServers { name: name.to_owned(), reason }),
         },
@@ -331,7 +331,7 @@ mod tests {
             (
                 "bootstrap.servers",
                 "h:99999",
-                "invalid value for configuration property \"bootstrap.servers\": \"h:99999\" has no port between 1 and 65535",
+                "invalid value for configuration property \"bootstrap.servers\": broker address \"h:99999\": a port is 1 to 65535",
             ),
         ] {
             assert_eq!(error(name, value), expected);

@@ -1,7 +1,8 @@
 //! The typed form of the properties, for the code that connects and runs.
 
-use std::fmt;
 use std::time::Duration;
+
+use kcopy_client::HostPort;
 
 use super::set::{PropertySet, Source, parse_acks, parse_boolean};
 
@@ -10,7 +11,7 @@ use super::set::{PropertySet, Source, parse_acks, parse_boolean};
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each field is the property of its name, documented in the property table")]
 pub struct ClientProperties {
-    pub bootstrap_servers: Vec<BrokerAddress>,
+    pub bootstrap_servers: Vec<HostPort>,
     pub client_id: Option<String>,
     pub client_rack: Option<String>,
     pub debug: Vec<String>,
@@ -84,7 +85,7 @@ impl ClientProperties {
 
     fn read_connection(&mut self, set: &PropertySet) -> Result<(), String> {
         if let Some(servers) = set.value("bootstrap.servers") {
-            self.bootstrap_servers = BrokerAddress::parse_list(servers)?;
+            self.bootstrap_servers = parse_servers(servers)?;
         }
         if let Some(protocol) =
             set.value("security.protocol").filter(|it| !it.eq_ignore_ascii_case("plaintext"))
@@ -234,76 +235,18 @@ fn millis(set: &PropertySet, name: &str) -> Option<Duration> {
     number(set, name).and_then(|it| u64::try_from(it).ok()).map(Duration::from_millis)
 }
 
-/// A broker to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BrokerAddress {
-    /// Host name or IP address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl BrokerAddress {
-    /// The addresses of a comma-separated list of `host[:port]`; empty parts are skipped.
-    ///
-    /// # Errors
-    /// A part is no address, or there is none at all. The text says which.
-    pub fn parse_list(list: &str) -> Result<Vec<Self>, String> {
-        let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let addresses = parts.map(Self::parse).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            Err("no broker in the list (expected host[:port], ..)".to_owned())
-        } else {
-            Ok(addresses)
-        }
-    }
-
-    /// The address `text`: `host`, `host:port`, `[v6]:port` or a bare IPv6 address, and `PLAINTEXT://` before it.
-    ///
-    /// # Errors
-    /// The text is none of these; the error says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let address = match text.split_once("://") {
-            Some((protocol, rest)) if protocol.eq_ignore_ascii_case("plaintext") => rest,
-            Some((protocol, _)) => {
-                return Err(format!("\"{text}\": {protocol} cannot be used yet, only plaintext:// can"));
-            }
-            None => text,
-        };
-        let (host, port) = match address.strip_prefix('[') {
-            Some(rest) => match rest.split_once(']') {
-                Some((host, "")) => (host, None),
-                Some((host, rest)) => match rest.strip_prefix(':') {
-                    Some(port) => (host, Some(port)),
-                    None => return Err(format!("\"{text}\" is no broker address (expected [address]:port)")),
-                },
-                None => return Err(format!("\"{text}\" is no broker address (the ] is missing)")),
-            },
-            None => match address.split_once(':') {
-                Some((_, rest)) if rest.contains(':') => (address, None),
-                Some((host, port)) => (host, Some(port)),
-                None => (address, None),
-            },
-        };
-        if host.is_empty() || host.contains(|it: char| it.is_whitespace() || it.is_control() || it == '/') {
-            return Err(format!("\"{text}\" is no broker address (expected host[:port])"));
-        }
-        let port = match port.map(str::parse::<u16>) {
-            None => 9092,
-            Some(Ok(port)) if port > 0 => port,
-            Some(_) => return Err(format!("\"{text}\" has no port between 1 and 65535")),
-        };
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for BrokerAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(formatter, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(formatter, "{}:{}", self.host, self.port)
-        }
+/// The addresses of a comma-separated list of `host[:port]`; empty parts are skipped.
+///
+/// # Errors
+/// A part is no address, or there is none at all. The text says which.
+pub(super) fn parse_servers(list: &str) -> Result<Vec<HostPort>, String> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let addresses = parts.map(HostPort::parse).collect::<Result<Vec<_>, _>>();
+    let addresses = addresses.map_err(|error| error.message().to_owned())?;
+    if addresses.is_empty() {
+        Err("no broker in the list (expected host[:port], ..)".to_owned())
+    } else {
+        Ok(addresses)
     }
 }
 
@@ -487,14 +430,10 @@ mod tests {
             ("[::1]", "::1", 9092),
             ("::1", "::1", 9092),
         ] {
-            assert_eq!(
-                BrokerAddress::parse(text).unwrap(),
-                BrokerAddress { host: host.into(), port },
-                "{text}"
-            );
+            assert_eq!(HostPort::parse(text).unwrap(), HostPort { host: host.into(), port }, "{text}");
         }
         for text in ["", ":1", "h:", "h:0", "h:65536", "h:x", "[::1", "[::1]x", "ssl://h", "a b:1"] {
-            assert!(BrokerAddress::parse(text).is_err(), "{text}");
+            assert!(HostPort::parse(text).is_err(), "{text}");
         }
     }
 }
