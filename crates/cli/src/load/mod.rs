@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`postgres`] | how PostgreSQL is reached |
 //! | `catalog`, `encode` | a table, and records as its rows |
+//! | `create` | a table for records that nobody has described |
 //! | `positions` | kcopy.offsets: read, checked, set for the first time |
 //! | `worker` | reads and encodes; tries again |
 //! | `transact` | one batch, one transaction |
@@ -16,6 +17,7 @@
 
 mod batch;
 mod catalog;
+mod create;
 mod encode;
 mod metrics;
 mod mirror;
@@ -29,6 +31,7 @@ mod trouble;
 mod worker;
 
 use std::{
+    io::Write,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -73,6 +76,12 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
     let commander = Arc::new(commander);
     let notify = Arc::new(Notify::new());
     let started = Instant::now();
+    if plan.is_dry_run {
+        return shared
+            .handle
+            .block_on(print_tables(&shared))
+            .map_err(|trouble| Failure::Told(trouble.to_string()));
+    }
     let ended_by = start_services(&shared, &commander, &notify)?;
     let result = load(&shared, &commander, &notify);
     if let Some(group) = &plan.group {
@@ -89,6 +98,23 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
         (Ok(()), Some(number)) => Err(Failure::Signal(number)),
         (Ok(()), None) => Ok(()),
     }
+}
+
+/// `--create-table --dry-run`: the SQL and nothing else. A table that is there is left out.
+async fn print_tables(shared: &Shared) -> Result<(), Trouble> {
+    let plan = &shared.plan;
+    let postgres = postgres::connect::connect(&plan.server).await?;
+    for name in worker::table_names(plan) {
+        if catalog::find(&postgres, &name).await?.is_some() {
+            shared.reporter.tell("table", &format!("table {name} is there already"));
+            continue;
+        }
+        let (sql, notes) = create::statement(&shared.client, plan, &consumer_config(plan), &name).await?;
+        notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
+        writeln!(std::io::stdout(), "{sql}")
+            .map_err(|error| Trouble::Final(format!("writing to standard output: {error}")))?;
+    }
+    Ok(())
 }
 
 /// What goes on beside the workers, on the network's thread.
