@@ -6,6 +6,7 @@ use super::catalog::{Table, TableColumn, quoted};
 use crate::{
     format::{
         Columns, Format, FormatOptions,
+        columns::{Column, Source, Type},
         write::{RecordContext, RecordWriter},
     },
     plan::{Load, Mode},
@@ -53,7 +54,10 @@ impl Layout {
             Some(columns) => named_columns(columns, table),
         }
         .map_err(wrong)?;
-        let format = Format::Binary;
+        let format = match columns.check_for_binary() {
+            Ok(()) => Format::Binary,
+            Err(_) => Format::Text,
+        };
         if plan.mode == Mode::Upsert {
             if table.key.is_empty() {
                 return Err(wrong("--mode upsert needs a primary key, and the table has none".to_owned()));
@@ -102,9 +106,11 @@ fn own_columns(table: &Table) -> Chosen {
     if own.is_empty() {
         return Err("it has no column that could be filled; name columns with --columns".to_owned());
     }
-    let text: Vec<String> =
-        own.iter().map(|column| format!("{} {}", quoted(&column.name), column.type_name)).collect();
-    let columns = Columns::parse(&text.join(", ")).map_err(|error| error.to_string())?;
+    let typed: Result<Vec<Column>, String> = own
+        .iter()
+        .map(|column| Ok(Column::new(&column.name, type_of(column)?, source_of(&column.name))))
+        .collect();
+    let columns = Columns::new(typed?).map_err(|error| error.to_string())?;
     Ok((columns, own.into_iter().map(|column| filled(column, table)).collect()))
 }
 
@@ -121,11 +127,30 @@ fn named_columns(columns: &Columns, table: &Table) -> Chosen {
         if own.is_generated {
             return Err(format!("column {} is generated: PostgreSQL computes it", column.name));
         }
-        typed.push(format!("{} {} = {}", quoted(&own.name), own.type_name, column.source));
+        typed.push(Column::new(&own.name, type_of(own)?, column.source.clone()));
         chosen.push(filled(own, table));
     }
-    let columns = Columns::parse(&typed.join(", ")).map_err(|error| error.to_string())?;
+    let columns = Columns::new(typed).map_err(|error| error.to_string())?;
     Ok((columns, chosen))
+}
+
+fn type_of(column: &TableColumn) -> Result<Type, String> {
+    Type::of_name(&column.type_name).map_err(|error| format!("column {}: {error}", column.name))
+}
+
+/// What a column of this name is filled from when nobody says it.
+fn source_of(name: &str) -> Source {
+    match name {
+        "key" => Source::Key,
+        "value" => Source::Value,
+        "topic" => Source::Topic,
+        "partition" => Source::Partition,
+        "offset" => Source::Offset,
+        "timestamp" => Source::Timestamp,
+        "timestamp_type" => Source::TimestampType,
+        "headers" => Source::Headers,
+        _ => Source::member(name),
+    }
 }
 
 fn filled(column: &TableColumn, table: &Table) -> Filled {
