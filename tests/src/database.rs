@@ -103,6 +103,11 @@ impl Database {
         connect(self.cluster, &self.name)
     }
 
+    /// Where it is, for programs that connect by themselves.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.cluster.port, self.name)
+    }
+
     /// A folder that the server's user may read and others may fill.
     ///
     /// # Panics
