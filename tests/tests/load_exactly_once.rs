@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kcopy_tests::{Broker, DEADLINE, Database, Output, Running, program};
+use kcopy_tests::{Broker, DEADLINE, Database, Output, Running, program, run};
 
 struct Setting {
     broker: Broker,
@@ -25,6 +25,12 @@ impl Setting {
         all.push(&url);
         all.extend(arguments);
         self.broker.kcopy("load", &all, b"")
+    }
+
+    /// `kcopy topic` with these arguments.
+    fn topic(&self, arguments: &[&str]) {
+        run(program("kcopy").arg("topic").args(arguments).args(["-b", self.broker.bootstrap()]))
+            .expect_success();
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
@@ -179,13 +185,12 @@ fn row_security_holds_for_the_loader() {
     let mut setting = Setting::new();
     let topic = setting.broker.create("rls", 1);
     setting.produce(&topic, "a:{\"n\":1}\nb:{\"n\":2}\n");
-    setting.database.execute(
+    let database = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
         "create role loader login; create table secured(n int4); grant insert, select on secured to loader;
-         grant create on database test_0 to loader;
+         grant create, temp on database {database} to loader;
          alter table secured enable row level security; create policy p on secured using (true) with check (n < 2)"
-            .replace("test_0", &setting.database.value("select current_database()"))
-            .as_str(),
-    );
+    ));
     let url = setting.database.url().replace("postgres@", "loader@");
     let load = |way: &str| {
         setting.broker.kcopy("load", &[&topic, "-d", &url, "--into", "secured", "--on-error", way], b"")
@@ -331,7 +336,7 @@ fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     setting.database.execute("create table anew(n int4)");
     setting.produce(&topic, &numbers(0, 5));
     setting.load(&[&topic, "--into", "anew"]).expect_success();
-    setting.broker.kcopy("topic", &["delete", &topic], b"").expect_success();
+    setting.topic(&["delete", &topic]);
     let missing = setting.load(&[&topic, "--into", "anew"]).expect_code(1);
     assert!(missing.stderr.contains(&topic), "{missing:?}");
     setting.broker.create("anew", 1);
@@ -354,7 +359,7 @@ fn a_log_cut_short_names_the_gap() {
     setting.produce(&topic, &numbers(0, 5));
     setting.load(&[&topic, "--into", "cut"]).expect_success();
     setting.produce(&topic, &numbers(5, 20));
-    setting.broker.kcopy("topic", &["trim", &topic, "--before", "12"], b"").expect_success();
+    setting.topic(&["trim", &topic, "--before", "12"]);
     let gap = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
     assert!(gap.stderr.contains("offsets 5 to 11 are gone before they were loaded"), "{gap:?}");
     setting.load(&[&topic, "--into", "cut", "--accept-loss"]).expect_success();
@@ -376,7 +381,7 @@ fn the_first_start_is_chosen_and_new_partitions_begin_at_their_beginning() {
     setting.produce(&topic, &numbers(0, 10));
     setting.load(&[&topic, "--into", "first", "--from", "-3"]).expect_success();
     assert_eq!(setting.database.value("select min(n) from first"), "7");
-    setting.broker.kcopy("topic", &["alter", &topic, "--partitions", "2"], b"").expect_success();
+    setting.topic(&["alter", &topic, "--partitions", "2"]);
     setting.broker.kcat(&["-P", "-t", &topic, "-p", "1"], b"{\"n\":100}\n{\"n\":101}\n").expect_success();
     setting.load(&[&topic, "--into", "first", "--from", "end"]).expect_success();
     assert_eq!(setting.database.value("select count(*) from first"), "5");

@@ -268,7 +268,15 @@ async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<As
     let names = worker::table_names(plan);
     let mut tables = Vec::with_capacity(names.len());
     for name in &names {
-        let found = catalog::find(&postgres, name).await?;
+        let mut found = catalog::find(&postgres, name).await?;
+        if found.is_none() && plan.creates_tables {
+            let (sql, notes) = create::statement(&shared.client, plan, config, name).await?;
+            notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
+            shared.reporter.tell("create_table", &sql);
+            let made = postgres.batch_execute(&sql).await;
+            made.map_err(|error| Trouble::postgres(&format!("making table {name}"), &error))?;
+            found = catalog::find(&postgres, name).await?;
+        }
         tables.push(
             found.ok_or_else(|| {
                 Trouble::Final(format!("there is no table {name}: --create-table makes one"))

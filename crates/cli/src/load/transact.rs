@@ -366,11 +366,13 @@ impl Loader {
             Ok(_) => Ok(copied),
             Err(error) => {
                 let doing = format!("moving rows from the stage into {}", destination.table.name);
+                // What row security refuses is a matter of the row.
+                let is_refused = destination.table.has_row_security
+                    && error.code().is_some_and(|code| code.code() == "42501");
+                let is_about_data = is_refused || is_about_data(&error);
                 Err(match until - from {
-                    1 if is_about_data(&error) => Fault::Row { row: from, reason: reason(&error) },
-                    _ if is_about_data(&error) => {
-                        Fault::OneOf { reason: format!("{doing}: {}", reason(&error)) }
-                    }
+                    1 if is_about_data => Fault::Row { row: from, reason: reason(&error) },
+                    _ if is_about_data => Fault::OneOf { reason: format!("{doing}: {}", reason(&error)) },
                     _ => Fault::Trouble(Trouble::postgres(&doing, &error)),
                 })
             }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use tokio_postgres::{Client, Config, NoTls, config, error::SqlState};
+use tokio_postgres::{Client, Config, config, error::SqlState};
 
 use super::{
     settings::{ChannelBinding, HostSettings, Settings, SslMode},
@@ -106,34 +106,20 @@ async fn attempt(
     tls: Option<&Tls>,
 ) -> Result<Client, tokio_postgres::Error> {
     let mut config = config(settings, host);
-    match tls {
-        None => {
-            config.ssl_mode(config::SslMode::Disable);
-            let (client, connection) = config.connect(NoTls).await?;
-            drive(connection);
-            Ok(client)
-        }
-        Some(tls) => {
-            let prefers = settings.ssl.mode <= SslMode::Prefer;
-            config.ssl_mode(if prefers { config::SslMode::Prefer } else { config::SslMode::Require });
-            if settings.ssl.is_direct {
-                config.ssl_negotiation(config::SslNegotiation::Direct);
-            }
-            let (client, connection) = config.connect(tls.clone()).await?;
-            drive(connection);
-            Ok(client)
-        }
+    config.ssl_mode(match (tls, settings.ssl.mode) {
+        (None, _) => config::SslMode::Disable,
+        (Some(_), SslMode::Prefer) => config::SslMode::Prefer,
+        (Some(_), _) => config::SslMode::Require,
+    });
+    if tls.is_some() && settings.ssl.is_direct {
+        config.ssl_negotiation(config::SslNegotiation::Direct);
     }
-}
-
-fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
-where
-    tokio_postgres::Connection<S, T>: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
-{
+    let (client, connection) = config.connect(tls.cloned().unwrap_or_else(Tls::none)).await?;
     // Its end shows in whatever is under way on the client.
     tokio::spawn(async move {
         let _ = connection.await;
     });
+    Ok(client)
 }
 
 fn config(settings: &Settings, host: &HostSettings) -> Config {

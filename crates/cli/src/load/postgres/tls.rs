@@ -21,11 +21,17 @@ use tokio_rustls::TlsConnector;
 
 use super::settings::{Roots, SslMode, SslSettings};
 
-/// Makes secured streams; cheap to clone.
+/// Makes secured streams, or refuses to: one type for both, since the code of a connection exists once for
+/// each. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<ClientConfig>);
+pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
 impl Tls {
+    /// For connections that never become secured.
+    pub(super) fn none() -> Tls {
+        Tls(None)
+    }
+
     /// Reads the certificates and keys.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl Tls {
         };
         // Servers since PostgreSQL 17 insist on it where TLS begins without asking first.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Tls(Arc::new(config)))
+        Ok(Tls(Some(Arc::new(config))))
     }
 }
 
@@ -203,16 +209,20 @@ where
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> io::Result<Handshake> {
-        let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
-        Ok(Handshake { connector: TlsConnector::from(Arc::clone(&self.0)), name })
+        // A socket in the file system has no name, and no TLS either.
+        let secured = match &self.0 {
+            Some(config) if !domain.is_empty() => {
+                let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
+                Some((TlsConnector::from(Arc::clone(config)), name))
+            }
+            _ => None,
+        };
+        Ok(Handshake(secured))
     }
 }
 
 /// One handshake that is due.
-pub(super) struct Handshake {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
+pub(super) struct Handshake(Option<(TlsConnector, ServerName<'static>)>);
 
 impl<S> TlsConnect<S> for Handshake
 where
@@ -224,7 +234,8 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let stream = self.connector.connect(self.name, stream).await?;
+            let (connector, name) = self.0.ok_or_else(|| io::Error::other("TLS is off"))?;
+            let stream = connector.connect(name, stream).await?;
             Ok(Secured(Box::new(stream)))
         })
     }
