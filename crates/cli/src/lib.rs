@@ -15,6 +15,7 @@ pub mod plan;
 pub mod process;
 pub mod properties;
 pub mod run;
+pub mod sql;
 pub mod tables;
 pub mod view;
 
@@ -26,6 +27,7 @@ pub fn main(args: &[OsString]) -> i32 {
     let plan = match dispatch::parse(args, &environment::Environment::of_process()) {
         Ok(plan) => plan,
         Err(wrong) => {
+            run::report_wrong_use(args, &wrong.stderr);
             eprint!("{}", wrong.stderr);
             return wrong.exit_code.into();
         }

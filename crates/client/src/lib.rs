@@ -6,6 +6,7 @@
 //! | produce | [`producer::Producer`] |
 //! | read partitions from given offsets to given ends | [`Client::resolve`], [`Client::consume`], [`Consumer`] |
 //! | find offsets by place or time | [`Client::list_offsets`] |
+//! | notice that a log was truncated below a position | [`Client::epoch_ends`] |
 //! | read and commit a group's offsets without joining it | [`Client::committed_offsets`], [`Client::commit_offsets`], [`Client::ensure_no_members`] |
 //! | create, change, delete, describe | [`Client::admin`] |
 //! | send any request of the protocol | [`Client::request`], [`Client::retry`], [`wire::messages`] |
@@ -52,6 +53,7 @@ mod client;
 mod config;
 mod connection;
 mod consumer;
+mod epochs;
 mod error;
 mod groups;
 mod metadata;
@@ -74,6 +76,7 @@ pub use self::{
         Assignment, Consumer, ConsumerConfig, EndOffset, Event, FetchedBatch, OffsetReset, PartitionRange,
         Records, StartOffset, TryNext,
     },
+    epochs::{EpochEnd, EpochQuery},
     error::{Advice, Error, ErrorKind, Persisted, Result},
     groups::CommittedOffset,
     metadata::{Broker, Metadata, Partition, Topic},

@@ -11,7 +11,7 @@
 //!
 //! Nothing here does I/O. Writers append to a buffer, readers borrow from one; neither allocates per record.
 
-mod base64;
+pub(crate) mod base64;
 pub mod columns;
 mod datetime;
 pub mod envelope;

@@ -95,7 +95,7 @@ impl FormatOptions {
         FormatOptions { format, ..FormatOptions::default() }
     }
 
-    pub(super) fn columns_or_default(&self) -> Columns {
+    pub(crate) fn columns_or_default(&self) -> Columns {
         self.columns.clone().unwrap_or_default()
     }
 

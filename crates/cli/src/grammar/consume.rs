@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
+use super::exact::ExactArgs;
 use super::formats::{FormatArgs, Invalid};
 use crate::environment::Environment;
 use crate::format::template::Template;
@@ -82,6 +83,8 @@ pub(super) struct ConsumeArgs {
     )]
     invalid_text: Invalid,
     #[command(flatten)]
+    exact: ExactArgs,
+    #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
     config: ConfigFileArgs,
@@ -123,7 +126,8 @@ impl ConsumeArgs {
         let common =
             self.common.check(self.config.file.as_ref(), &options, Some(Scope::Consumer), environment)?;
         let properties = &common.properties;
-        let group = self.group_use(properties);
+        // Exact starts and a group's offsets are two answers to one question.
+        let group = self.group_use(properties).filter(|_| self.exact.start.is_none());
         let start = start(self.from.as_deref(), group.is_some(), properties, environment.now_ms)?;
         let stop = stop(self.until.as_deref(), group.is_some(), environment.now_ms)?;
         let partitions = self.partitions.as_deref().map(parse_partitions).transpose();
@@ -132,6 +136,7 @@ impl ConsumeArgs {
         if !self.regex {
             self.topics.iter().try_for_each(|topic| check_topic(topic))?;
         }
+        let exact = self.exact.check(self.topics.len() == 1 && !self.regex)?;
         let limits =
             Limits { max_messages: self.max_messages, max_bytes: self.max_bytes, max_time: self.max_time };
         Ok(Plan::Consume(Box::new(Consume {
@@ -150,6 +155,7 @@ impl ConsumeArgs {
             },
             unbuffered: false,
             keep_going: false,
+            exact,
             common,
         })))
     }

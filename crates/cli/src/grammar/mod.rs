@@ -6,10 +6,12 @@
 mod broker;
 mod common;
 mod consume;
+mod exact;
 mod formats;
 mod load;
 mod produce;
 mod shell;
+mod sql;
 mod topic;
 
 use std::ffi::OsString;
@@ -63,9 +65,9 @@ enum Verb {
     /// PostgreSQL to Kafka over the wire, exactly once (comes in a later release)
     #[command(disable_help_flag = true)]
     Publish(LaterArgs),
-    /// The SQL that installs the exactly-once functions (comes in a later release)
-    #[command(disable_help_flag = true)]
-    Sql(LaterArgs),
+    Sql(sql::SqlArgs),
+    #[command(hide = true)]
+    Report(sql::ReportArgs),
     /// Consumer groups: list, describe, reset, delete (comes in a later release)
     #[command(disable_help_flag = true)]
     Group(LaterArgs),
@@ -117,7 +119,8 @@ fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {
         Verb::Publish(_) => {
             Err(later("publish", "COPY ... TO PROGRAM 'kcopy produce TOPIC' publishes a query's rows"))
         }
-        Verb::Sql(_) => Err(later("sql", "README shows the plain COPY ... PROGRAM commands")),
+        Verb::Sql(args) => args.plan(),
+        Verb::Report(args) => Ok(args.plan()),
         Verb::Group(_) => {
             Err(later("group", "kcopy consume --group G reads with a group's offsets, and commits them"))
         }

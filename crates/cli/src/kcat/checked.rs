@@ -8,7 +8,7 @@ use crate::environment::Environment;
 use crate::format::envelope::Envelope;
 use crate::format::template::Template;
 use crate::plan::{
-    CommitPolicy, Common, Consume, End, Grammar, GroupUse, Input, InputFormat, Limits, ListMetadata,
+    CommitPolicy, Common, Consume, End, Exact, Grammar, GroupUse, Input, InputFormat, Limits, ListMetadata,
     OffsetQuery, Output, Plan, Produce, QueryOffsets, Start, TopicSelection,
 };
 use crate::properties::{ClientProperties, OffsetReset, Scope, Source};
@@ -106,6 +106,7 @@ fn consume(mut args: Args, common: Common) -> Result<Plan, Refusal> {
     };
     let isolation = properties.isolation_level.unwrap_or_default();
     Ok(Plan::Consume(Box::new(Consume {
+        exact: Exact::default(),
         topics: TopicSelection::Names(args.topics.pop().into_iter().collect()),
         partitions: args.partition.map(|partition| vec![partition]),
         start,

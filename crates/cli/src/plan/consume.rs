@@ -1,5 +1,6 @@
 //! Reading records and writing them to stdout.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Common;
@@ -36,6 +37,48 @@ pub struct Consume {
     pub unbuffered: bool,
     /// Go on after errors of single partitions (`-E`).
     pub keep_going: bool,
+    /// What a caller that keeps the positions itself asks for.
+    pub exact: Exact,
+}
+
+/// What a caller asks for that keeps the positions itself, beside the rows: see `kcopy sql`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exact {
+    /// Where partitions start that do not start as [`Consume::start`] says. Sorted by partition, each once.
+    pub starts: Vec<PartitionStart>,
+    /// The id that the cluster must have.
+    pub cluster_id: Option<String>,
+    /// Go on where a start is no longer there.
+    pub accept_loss: bool,
+    /// What becomes of records that the output cannot hold.
+    pub on_error: OnError,
+    /// Only find out where partitions start and end.
+    pub dry_run: bool,
+    /// A file to be made, for what was done.
+    pub report: Option<PathBuf>,
+}
+
+/// An exact start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionStart {
+    /// The partition.
+    pub partition: i32,
+    /// The offset to read first.
+    pub offset: i64,
+    /// The leader epoch of the record before it: the log must not have been truncated below.
+    pub leader_epoch: Option<i32>,
+    /// The id that the topic must have.
+    pub topic_id: Option<String>,
+}
+
+/// What becomes of records that the output cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// They are left out and reported.
+    Skip,
 }
 
 /// The topics to read.

@@ -13,15 +13,18 @@ pub use admin::{
     QueryOffsets, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed,
 };
 pub use consume::{
-    CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Start, Stop, TopicSelection,
+    CommitPolicy, Consume, End, Exact, GroupUse, InvalidText, Limits, OnError, Output, PartitionStart, Start,
+    Stop, TopicSelection,
 };
 pub use load::{BatchLimits, Load, Mode, OnError, Route};
 pub use produce::{Input, InputFormat, Produce};
 pub(crate) use values::nearest;
 pub use values::{
     parse_delimiter, parse_duration, parse_key_value, parse_partitions, parse_position, parse_size,
+    parse_starts,
 };
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::properties::ClientProperties;
@@ -47,13 +50,15 @@ pub enum Plan {
     ClusterDescribe(Box<ClusterDescribe>),
     /// `kcopy broker`.
     Broker(Box<BrokerPlan>),
+    /// Prints a report of `kcopy consume --report` as a row of COPY text, and removes it.
+    TakeReport(PathBuf),
 }
 
 impl Plan {
     /// What the plan shares with others, unless it talks to no broker.
     pub fn common(&self) -> Option<&Common> {
         match self {
-            Self::Print(_) | Self::Broker(_) => None,
+            Self::Print(_) | Self::Broker(_) | Self::TakeReport(_) => None,
             Self::Consume(plan) => Some(&plan.common),
             Self::Load(plan) => Some(&plan.common),
             Self::Produce(plan) => Some(&plan.common),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Start;
+use super::{PartitionStart, Start};
 use crate::properties::OffsetReset;
 
 /// Partitions as `0,3-5`: sorted, without duplicates.
@@ -36,6 +36,36 @@ pub fn parse_partitions(text: &str) -> Result<Vec<i32>, String> {
     partitions.sort_unstable();
     partitions.dedup();
     Ok(partitions)
+}
+
+/// Exact starts as `P:OFFSET[:EPOCH[:TOPIC_ID]],..`, sorted by partition. An empty epoch is none.
+///
+/// # Errors
+/// An item is no such start, or a partition is named twice.
+pub fn parse_starts(text: &str) -> Result<Vec<PartitionStart>, String> {
+    let mut starts = Vec::new();
+    for item in text.split(',').filter(|_| !text.is_empty()) {
+        let wrong = || format!("\"{item}\" is no start (expected PARTITION:OFFSET[:EPOCH[:TOPIC_ID]])");
+        let mut parts = item.split(':');
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).filter(|it| *it >= 0);
+        let small = |number: i64| i32::try_from(number).ok();
+        let partition = number(parts.next()).and_then(small).ok_or_else(wrong)?;
+        let offset = number(parts.next()).ok_or_else(wrong)?;
+        let leader_epoch = match parts.next() {
+            None | Some("") => None,
+            epoch => Some(number(epoch).and_then(small).ok_or_else(wrong)?),
+        };
+        let topic_id = parts.next().filter(|id| !id.is_empty()).map(str::to_owned);
+        if parts.next().is_some() {
+            return Err(wrong());
+        }
+        starts.push(PartitionStart { partition, offset, leader_epoch, topic_id });
+    }
+    starts.sort_by_key(|start| start.partition);
+    match starts.windows(2).find(|pair| pair[0].partition == pair[1].partition) {
+        Some(pair) => Err(format!("partition {} has two starts", pair[0].partition)),
+        None => Ok(starts),
+    }
 }
 
 /// A position: `beginning`, `end`, `committed`, an offset, `-N` (N before the end), or a time (RFC 3339, `@ms`,
@@ -227,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn starts() {
+        let start = |partition, offset, leader_epoch, id: Option<&str>| PartitionStart {
+            partition,
+            offset,
+            leader_epoch,
+            topic_id: id.map(str::to_owned),
+        };
+        assert_eq!(parse_starts(""), Ok(Vec::new()));
+        assert_eq!(
+            parse_starts("3:7,0:9223372036854775807:5:a-_B,1:2::x"),
+            Ok(vec![
+                start(0, i64::MAX, Some(5), Some("a-_B")),
+                start(1, 2, None, Some("x")),
+                start(3, 7, None, None),
+            ])
+        );
+        for text in ["0", "0:", ":1", "0:-1", "-1:0", "0:1:x", "0:1:2:3:4", "0:1,", "0:1,0:2", "2147483648:0"] {
+            assert!(parse_starts(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn positions() {
         const NOW: i64 = 1_767_225_600_000;
         for (text, expected) in [
@@ -307,6 +359,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC{0,40}", now in any::<i64>()) {
             let _ = parse_partitions(&text);
+            let _ = parse_starts(&text);
             let _ = parse_position(&text, now);
             let _ = parse_duration(&text);
             let _ = parse_size(&text);

@@ -8,7 +8,8 @@ use std::{
 
 use kcopy_client::{
     Client, CommittedOffset, Consumer, ConsumerConfig, Event, FetchedBatch, IsolationLevel, PartitionRange,
-    TryNext, wire::Str,
+    TryNext,
+    wire::{Str, records::Record},
 };
 use tokio::time::Instant;
 
@@ -16,11 +17,15 @@ use super::{
     failure::Failure,
     positions::{self, Positions},
     progress::Progress,
+    report::{PartitionReport, Report},
     session::{Network, Session},
 };
 use crate::{
-    format::write::{RecordContext, RecordWriter},
-    plan::{CommitPolicy, Consume, End, Grammar, Stop},
+    format::{
+        FormatError,
+        write::{RecordContext, RecordWriter},
+    },
+    plan::{CommitPolicy, Consume, End, Grammar, OnError, Stop},
     process::Stdout,
     properties::{self, ClientProperties},
 };
@@ -33,11 +38,29 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// # Errors
 /// Anything that was asked for and not delivered; nothing is committed then.
 pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
+    let mut report = Report::new(plan);
+    let ended = run_reporting(plan, &mut report);
+    let Some(path) = &plan.exact.report else { return ended };
+    match (report.write(path, &ended), ended) {
+        (Err(unwritten), Ok(())) => Err(unwritten),
+        (Err(unwritten), Err(failure)) => {
+            eprintln!("kcopy: {unwritten}");
+            Err(failure)
+        }
+        (Ok(()), ended) => ended,
+    }
+}
+
+fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
     let mut writer = plan.output.writer().map_err(|error| Failure::Told(error.to_string()))?;
     let session = Session::new(&plan.common)?;
     let config = consumer_config(plan);
-    let positions = session.block_on(positions::find(plan, &session.client, &config))?;
+    let positions = session.block_on(positions::find(plan, &session.client, &config, report))?;
     tell_what_is_held_back(plan, &positions.ranges);
+    if plan.exact.dry_run {
+        report.partitions = Partitions::new(positions).into_reports();
+        return Ok(());
+    }
     let consumer = {
         let _entered = session.runtime.enter();
         session.client.consume(positions.ranges.clone(), config)?
@@ -54,6 +77,7 @@ pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
         records_left: plan.limits.max_messages.unwrap_or(u64::MAX),
         bytes_left: plan.limits.max_bytes,
         deadline: plan.limits.max_time.map(|time| Instant::now() + time),
+        report,
     };
     writer.begin(run.stdout.buffer());
     let ended = run.copy(&mut writer);
@@ -68,7 +92,10 @@ pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
     };
     run.progress.finish();
     ended.and(finished)?;
-    run.commit()
+    run.commit()?;
+    let partitions = std::mem::take(&mut run.partitions);
+    run.report.partitions = partitions.into_reports();
+    Ok(())
 }
 
 fn consumer_config(plan: &Consume) -> ConsumerConfig {
@@ -105,7 +132,12 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
 }
 
 /// Where each partition is.
+#[derive(Default)]
 struct Partitions {
+    ranges: Vec<PartitionRange>,
+    /// Of each: the leader epoch that may have written what is before its next offset, and the records
+    /// that were written.
+    done: Vec<(Option<i32>, u64)>,
     index: HashMap<(Str, i32), usize>,
     /// The next offset of each: what may be committed once all before it is written.
     next: Vec<CommittedOffset>,
@@ -132,14 +164,37 @@ impl Partitions {
                 .map(key)
                 .collect(),
             open: ranges.len(),
+            done: positions.epochs.into_iter().map(|epoch| (epoch, 0)).collect(),
+            ranges: positions.ranges,
         }
     }
 
-    fn advance(&mut self, topic: &Str, partition: i32, offset: i64) {
+    fn advance(&mut self, topic: &Str, partition: i32, offset: i64, records: u64, epoch: Option<i32>) {
         if let Some(at) = self.index.get(&(topic.clone(), partition)) {
             let next = &mut self.next[*at].offset;
             *next = offset.max(*next);
+            self.done[*at].0 = epoch.max(self.done[*at].0);
+            self.done[*at].1 += records;
         }
+    }
+
+    /// All before the pinned end is read. What follows the last record may come from a later leader.
+    fn reach_end(&mut self, topic: &Str, partition: i32, offset: i64) {
+        let at = self.index.get(&(topic.clone(), partition));
+        let epoch = at.and_then(|at| self.ranges[*at].leader_epoch);
+        self.advance(topic, partition, offset, 0, epoch);
+    }
+
+    fn into_reports(self) -> Vec<PartitionReport> {
+        let parts = self.ranges.into_iter().zip(self.next).zip(self.done);
+        parts
+            .map(|((range, next), (leader_epoch, records))| PartitionReport {
+                range,
+                next_offset: next.offset,
+                leader_epoch,
+                records,
+            })
+            .collect()
     }
 }
 
@@ -154,6 +209,7 @@ struct Run<'a> {
     records_left: u64,
     bytes_left: Option<u64>,
     deadline: Option<Instant>,
+    report: &'a mut Report,
 }
 
 /// Whether a run goes on.
@@ -202,7 +258,7 @@ impl Run<'_> {
                     return Ok(());
                 }
                 Event::EndOfPartition { topic, partition, offset } => {
-                    self.partitions.advance(&topic, partition, offset);
+                    self.partitions.reach_end(&topic, partition, offset);
                     self.tell_end(&topic, partition, offset);
                 }
                 _ => {}
@@ -244,11 +300,13 @@ impl Run<'_> {
             timestamp_type: batch.timestamp_type(),
         };
         let before = self.records_left;
+        let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         for record in batch.records() {
             let record = record?;
-            writer
-                .write(&context, &record, self.stdout.buffer())
-                .map_err(|error| Failure::Told(error.to_string()))?;
+            if let Err(error) = writer.write(&context, &record, self.stdout.buffer()) {
+                self.take_unwritable(&error, &record)?;
+                continue;
+            }
             if self.plan.unbuffered {
                 self.stdout.flush().map_err(Failure::writing)?;
             } else {
@@ -264,14 +322,29 @@ impl Run<'_> {
                 None => false,
             };
             if self.records_left == 0 || is_full {
-                self.partitions.advance(topic, context.partition, record.offset + 1);
-                self.progress.add(before - self.records_left);
+                let records = before - self.records_left;
+                self.partitions.advance(topic, context.partition, record.offset + 1, records, epoch);
+                self.progress.add(records);
                 return Ok(Flow::LimitReached);
             }
         }
-        self.partitions.advance(topic, context.partition, batch.next_offset());
-        self.progress.add(before - self.records_left);
+        let records = before - self.records_left;
+        self.partitions.advance(topic, context.partition, batch.next_offset(), records, epoch);
+        self.progress.add(records);
         Ok(Flow::GoOn)
+    }
+
+    /// A record that the output cannot hold ends the run, or is reported in its place.
+    #[cold]
+    fn take_unwritable(&mut self, error: &FormatError, record: &Record<'_>) -> Result<(), Failure> {
+        if self.plan.exact.on_error == OnError::Fail {
+            return Err(Failure::Told(error.to_string()));
+        }
+        if self.plan.exact.report.is_none() {
+            eprintln!("% skipped: {error}");
+            return Ok(());
+        }
+        self.report.reject(error, record)
     }
 
     /// kcat's words, which scripts look for.

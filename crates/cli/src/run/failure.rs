@@ -16,6 +16,8 @@ pub enum Failure {
     Told(String),
     /// A command line that is wrong in a way that only shows when it is carried out.
     WrongUse(String),
+    /// A position is not there any more, for stderr likewise.
+    Gap(String),
     /// Everything has been said already.
     AlreadyTold,
     /// A child's exit code.
@@ -33,7 +35,7 @@ impl Failure {
             Failure::Child(code) => *code,
             Failure::Signal(number) => 128 + number,
             Failure::AlreadyTold => 1,
-            Failure::Told(text) | Failure::WrongUse(text) => {
+            Failure::Told(text) | Failure::WrongUse(text) | Failure::Gap(text) => {
                 match grammar {
                     Grammar::Kcat => eprintln!("% ERROR: {text}"),
                     Grammar::Kcopy => eprintln!("kcopy: error: {text}"),
@@ -50,7 +52,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::ReaderGone => ReaderGone.fmt(f),
-            Failure::Told(text) | Failure::WrongUse(text) => f.write_str(text),
+            Failure::Told(text) | Failure::WrongUse(text) | Failure::Gap(text) => f.write_str(text),
             Failure::AlreadyTold => f.write_str("the run failed"),
             Failure::Child(code) => write!(f, "the command ended with exit code {code}"),
             Failure::Signal(number) => write!(f, "signal {number} ended the run"),

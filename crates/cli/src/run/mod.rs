@@ -2,19 +2,21 @@
 
 mod broker;
 mod consume;
+mod exact;
 mod failure;
 mod metadata;
 mod positions;
 mod print;
 mod produce;
 pub(crate) mod progress;
+mod report;
 pub(crate) mod session;
 mod topics;
 mod view;
 
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::failure::Failure;
+pub use self::{failure::Failure, report::report_wrong_use};
 use crate::{
     plan::{Common, Input, Plan},
     process,
@@ -40,6 +42,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         Plan::Topic(plan) => topics::run(plan),
         Plan::ClusterDescribe(plan) => metadata::describe_cluster(plan),
         Plan::Broker(plan) => broker::run(plan),
+        Plan::TakeReport(path) => report::take(path),
     }
 }
 

@@ -11,7 +11,7 @@ use kcopy_client::{
 };
 use regex_lite::Regex;
 
-use super::failure::Failure;
+use super::{exact, failure::Failure, report::Report};
 use crate::{
     plan::{Consume, End, Start, Stop, TopicSelection},
     properties::OffsetReset,
@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Positions {
     /// The partitions, in the order of the topics.
     pub ranges: Vec<PartitionRange>,
+    /// For each of them the leader epoch that a given start came with.
+    pub epochs: Vec<Option<i32>>,
     /// What the group had committed.
     pub committed: HashMap<(Str, i32), i64>,
 }
@@ -34,11 +36,15 @@ pub(super) async fn find(
     plan: &Consume,
     client: &Client,
     config: &ConsumerConfig,
+    report: &mut Report,
 ) -> Result<Positions, Failure> {
     if let Some(group) = &plan.group {
         client.ensure_no_members(&group.id).await?;
     }
     let topics = topics(plan, client).await?;
+    report.cluster_id.clone_from(&client.metadata().cluster_id);
+    topics.iter().for_each(|topic| report.add_topic(topic));
+    let starts = exact::starts(plan, client, &topics, report).await?;
     let partitions = partitions(plan, &topics)?;
     let committed = match &plan.group {
         None => HashMap::new(),
@@ -51,19 +57,29 @@ pub(super) async fn find(
     };
     let mut assignments = Vec::with_capacity(partitions.len());
     for (topic, partition) in &partitions {
-        let start = start(plan, topic, *partition, &committed)?;
+        let start = match starts.get(partition) {
+            Some(start) => *start,
+            None => start(plan, topic, *partition, &committed)?,
+        };
         let end = match plan.stop {
             Some(Stop::Timestamp(at)) => EndOffset::Timestamp(at),
             _ => EndOffset::Latest,
         };
         assignments.push(Assignment::new(topic, *partition, start).until(end));
     }
-    let mut ranges = client.resolve(&assignments, config).await.map_err(|error| explain(plan, error))?;
+    let mut config = config.clone();
+    if plan.exact.accept_loss {
+        // Only here: what goes away while it is read is an error all the same.
+        config.offset_reset = kcopy_client::OffsetReset::Earliest;
+    }
+    let mut ranges = client.resolve(&assignments, &config).await.map_err(|error| explain(plan, error))?;
+    exact::tell_gaps(plan, &assignments, &ranges, report);
     for range in &mut ranges {
         let committed = committed.get(&(range.topic.clone(), range.partition)).copied();
         range.end = end(plan, range, committed);
     }
-    Ok(Positions { ranges, committed })
+    let epochs = ranges.iter().map(|range| exact::given_epoch(plan, range)).collect();
+    Ok(Positions { ranges, epochs, committed })
 }
 
 async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Failure> {
@@ -199,6 +215,7 @@ fn explain(plan: &Consume, error: Error) -> Failure {
     let is_out_of_range = error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE);
     let hint = match plan.start {
         _ if !is_out_of_range => "",
+        _ if !plan.exact.starts.is_empty() => return Failure::Gap(error.to_string()),
         Start::Committed { .. } => {
             "; what the group has committed is gone: name another start to go on without it"
         }

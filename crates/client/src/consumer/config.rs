@@ -149,4 +149,7 @@ pub struct PartitionRange {
     pub high_watermark: i64,
     /// The end of what is committed; equal to `high_watermark` when reading uncommitted.
     pub last_stable_offset: i64,
+    /// The newest leader epoch that may have written what is before `last_stable_offset`; None where the
+    /// broker does not say (before 2.1).
+    pub leader_epoch: Option<i32>,
 }

@@ -51,15 +51,16 @@ fn range(
     all: &mut Answers,
     config: &ConsumerConfig,
 ) -> Result<PartitionRange> {
-    let next = |answers: &mut Answers| {
+    let next_listed = |answers: &mut Answers| {
         let missing = || Err(Error::protocol("an offset was not answered"));
-        let listed = answers.next().unwrap_or_else(missing)?;
-        Ok::<_, Error>(listed.offset)
+        answers.next().unwrap_or_else(missing)
     };
+    let next = |answers: &mut Answers| Ok::<_, Error>(next_listed(answers)?.offset);
     let log_start_offset = next(all)?.unwrap_or(0);
     let high_watermark = next(all)?.unwrap_or(log_start_offset);
     // The two answers may be moments apart; a commit between them must not turn them around.
-    let last_stable_offset = next(visible)?.unwrap_or(high_watermark).min(high_watermark);
+    let latest = next_listed(visible)?;
+    let last_stable_offset = latest.offset.unwrap_or(high_watermark).min(high_watermark);
     let mut by_time = |given: bool| if given { next(visible) } else { Ok(None) };
     let start_by_time = by_time(matches!(assignment.start, StartOffset::Timestamp(_)))?;
     let end_by_time = by_time(matches!(assignment.end, EndOffset::Timestamp(_)))?;
@@ -96,6 +97,7 @@ fn range(
         log_start_offset,
         high_watermark,
         last_stable_offset,
+        leader_epoch: latest.leader_epoch,
     })
 }
 

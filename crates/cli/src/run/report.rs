@@ -1,0 +1,259 @@
+//! What a run did, for a caller that keeps the positions itself: the JSON file of `--report`.
+//!
+//! It is made at the very end, also of a run that failed, and never over a file that is there.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use kcopy_client::{
+    PartitionRange, Topic,
+    wire::{Str, records::Record},
+};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use crate::{
+    format::{FormatError, base64::put_base64},
+    plan::{Consume, Output},
+};
+
+/// Skipped records that a report holds at most, and their bytes.
+const MAX_REJECTED: usize = 10_000;
+const MAX_REJECTED_BYTES: usize = 32 << 20;
+
+/// Longer reports are none of ours.
+const MAX_REPORT_BYTES: u64 = 128 << 20;
+
+/// What becomes of one partition.
+#[derive(Debug)]
+pub(super) struct PartitionReport {
+    pub(super) range: PartitionRange,
+    pub(super) next_offset: i64,
+    /// The leader epoch that may have written what is before `next_offset`.
+    pub(super) leader_epoch: Option<i32>,
+    pub(super) records: u64,
+}
+
+/// Gathers what is known as the run goes on.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) cluster_id: Option<String>,
+    topic_ids: BTreeMap<Str, Option<String>>,
+    /// Why partitions do not start where they were to.
+    gaps: BTreeMap<(Str, i32), String>,
+    columns: Vec<String>,
+    pub(super) partitions: Vec<PartitionReport>,
+    rejected: Vec<Value>,
+    rejected_bytes: usize,
+}
+
+impl Report {
+    pub(super) fn new(plan: &Consume) -> Report {
+        let mut report = Report::default();
+        if let Output::Format(options) = &plan.output {
+            let columns = options.columns_or_default();
+            report.columns = columns.as_slice().iter().map(|column| column.name.clone()).collect();
+        }
+        report
+    }
+
+    pub(super) fn add_topic(&mut self, topic: &Topic) {
+        self.topic_ids.insert(topic.name.clone(), topic.id.map(|id| id.to_string()));
+    }
+
+    pub(super) fn add_gap(&mut self, topic: &Str, partition: i32, reason: String) {
+        self.gaps.insert((topic.clone(), partition), reason);
+    }
+
+    /// Takes a record in that the columns cannot hold.
+    ///
+    /// # Errors
+    /// There are too many of them: then it is not single records that are wrong.
+    pub(super) fn reject(&mut self, error: &FormatError, record: &Record<'_>) -> Result<(), Failure> {
+        let base64 = |bytes: &[u8]| {
+            let mut text = Vec::new();
+            put_base64(&mut text, bytes);
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        self.rejected_bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if self.rejected.len() >= MAX_REJECTED || self.rejected_bytes > MAX_REJECTED_BYTES {
+            return Err(Failure::Told(format!(
+                "{} records do not fit the columns, more than are skipped in one run; the last: {error}",
+                self.rejected.len() + 1
+            )));
+        }
+        self.rejected.push(json!({
+            "topic": error.topic(),
+            "partition": error.partition(),
+            "offset": record.offset,
+            "key": record.key.map(base64),
+            "value": record.value.map(base64),
+            "reason": without_nul(&error.to_string()),
+        }));
+        Ok(())
+    }
+
+    /// Makes the file.
+    ///
+    /// # Errors
+    /// It is there already, or cannot be written.
+    pub(super) fn write(&self, path: &Path, ended: &Result<(), Failure>) -> Result<(), Failure> {
+        let (error, is_gap) = match ended {
+            Ok(()) => (None, false),
+            Err(failure) => (Some(failure.to_string()), matches!(failure, Failure::Gap(_))),
+        };
+        write_file(path, &self.json(error.as_deref(), is_gap))
+    }
+
+    fn json(&self, error: Option<&str>, is_gap: bool) -> Value {
+        let topics: Vec<Value> = self
+            .topic_ids
+            .iter()
+            .map(|(topic, id)| {
+                let partitions = self.partitions.iter().filter(|partition| partition.range.topic == *topic);
+                let partitions: Vec<Value> = partitions.map(|partition| self.partition(partition)).collect();
+                json!({ "topic": &**topic, "topic_id": id, "partitions": partitions })
+            })
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "cluster_id": self.cluster_id,
+            "columns": self.columns,
+            "topics": topics,
+            "rejected": self.rejected,
+            "error": error.map(without_nul),
+            "is_gap": is_gap,
+        })
+    }
+
+    fn partition(&self, partition: &PartitionReport) -> Value {
+        let range = &partition.range;
+        json!({
+            "partition": range.partition,
+            "from": range.start,
+            "next_offset": partition.next_offset,
+            "leader_epoch": partition.leader_epoch,
+            "records": partition.records,
+            "log_start_offset": range.log_start_offset,
+            "high_watermark": range.high_watermark,
+            "last_stable_offset": range.last_stable_offset,
+            "gap": self.gaps.get(&(range.topic.clone(), range.partition)),
+        })
+    }
+}
+
+/// No text of PostgreSQL can hold NUL, nor can its jsonb.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn write_file(path: &Path, report: &Value) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::Told(format!("making the report {}: {error}", path.display()));
+    // Neither a file nor a link that somebody has put there is written to.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+    File::from(file).write_all(report.to_string().as_bytes()).map_err(failed)
+}
+
+/// A command line that asks for a report and is not understood reports that. Best effort: it is told on
+/// standard error as well.
+pub fn report_wrong_use(args: &[OsString], message: &str) {
+    let Some(path) = report_path(args) else { return };
+    let text = message.strip_prefix("error: ").unwrap_or(message).trim_end();
+    if let Err(failure) = write_file(&path, &Report::default().json(Some(text), false)) {
+        eprintln!("kcopy: {failure}");
+    }
+}
+
+fn report_path(args: &[OsString]) -> Option<PathBuf> {
+    if args.get(1)? != "consume" {
+        return None;
+    }
+    let mut rest = args[2..].iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = rest.next() {
+        if arg == "--report" {
+            return rest.next().map(PathBuf::from);
+        }
+        if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--report=")) {
+            return Some(OsStr::new(path).into());
+        }
+    }
+    None
+}
+
+/// Prints a report as a row of COPY text and removes it. A report that is not there is NULL: its run was
+/// killed.
+pub(super) fn take(path: &Path) -> Result<(), Failure> {
+    let line = match read(path) {
+        Ok(report) => report.replace('\\', "\\\\"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "\\N".to_owned(),
+        Err(error) => return Err(Failure::Told(format!("reading the report {}: {error}", path.display()))),
+    };
+    super::print::print(&format!("{line}\n"))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty())?;
+    let stat = fstat(&file)?;
+    let refuse = |reason: &str| Err(io::Error::new(io::ErrorKind::InvalidData, reason.to_owned()));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return refuse("it is not a regular file");
+    }
+    let mut text = String::new();
+    File::from(file).take(MAX_REPORT_BYTES).read_to_string(&mut text)?;
+    // Only what is a report is removed.
+    match serde_json::from_str::<Value>(&text) {
+        Ok(report) if report.get("version").is_some() && !text.contains(['\n', '\t', '\r']) => {
+            std::fs::remove_file(path)?;
+            Ok(text)
+        }
+        _ => refuse("it is no report of kcopy consume"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_finds_its_report() {
+        let path = |line: &str| report_path(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(path("kcopy consume t --report /r --columns ="), Some("/r".into()));
+        assert_eq!(path("kcopy consume t --report=/r"), Some("/r".into()));
+        for line in ["kcopy consume t --report", "kcopy consume -- --report /r", "kcopy produce --report /r", "kcopy"] {
+            assert_eq!(path(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_made_once_and_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report");
+        write_file(&path, &Report::default().json(Some("a \\ \"b\"\n"), false)).unwrap();
+        let error = write_file(&path, &Value::Null).unwrap_err();
+        assert!(error.to_string().contains("exists"), "{error}");
+        assert!(read(&path).unwrap().contains(r#""error":"a \\ \"b\"\n""#));
+        assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_no_report_is_neither_shown_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "{\"secret\":1}").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link, &folder.path().to_owned()] {
+            assert!(read(path).is_err(), "{path:?}");
+        }
+        assert!(write_file(&link, &Value::Null).is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), b"{\"secret\":1}");
+    }
+}
