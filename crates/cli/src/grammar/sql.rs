@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::{Arg, Args, Command};
+
+use super::consume::ConsumeArgs;
 use crate::plan::Plan;
 use crate::sql;
 
@@ -47,12 +50,38 @@ impl SqlArgs {
                 format!("this program's own path is not known ({error}): name it with --program PATH")
             })?,
         };
-        sql::install(&program).map(Plan::Print)
+        sql::install(&program, &variables()).map(Plan::Print)
     }
+}
+
+/// The variables of `kcopy consume` that are the caller's to decide in SQL, not the server's.
+fn variables() -> Vec<String> {
+    let command = ConsumeArgs::augment_args(Command::new("consume"));
+    let of_server = |arg: &Arg| arg.get_help_heading() == Some("Connection");
+    let names = command.get_arguments().filter(|arg| !of_server(arg)).filter_map(Arg::get_env);
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 impl ReportArgs {
     pub(super) fn plan(self) -> Plan {
         Plan::TakeReport(self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_decides_where_and_the_caller_what() {
+        let variables = variables();
+        for name in
+            ["KCOPY_GROUP", "KCOPY_FOLLOW", "KCOPY_COLUMNS", "KCOPY_UNTIL", "KCOPY_START", "KCOPY_HEADER"]
+        {
+            assert!(variables.contains(&name.to_owned()), "{name}");
+        }
+        for name in ["KCOPY_BROKERS", "KCOPY_CONFIG", "KCOPY_PROPERTY", "KCOPY_TIMEOUT"] {
+            assert!(!variables.contains(&name.to_owned()), "{name}");
+        }
     }
 }

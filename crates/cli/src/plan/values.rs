@@ -47,7 +47,8 @@ pub fn parse_starts(text: &str) -> Result<Vec<PartitionStart>, String> {
     for item in text.split(',').filter(|_| !text.is_empty()) {
         let wrong = || format!("\"{item}\" is no start (expected PARTITION:OFFSET[:EPOCH[:TOPIC_ID]])");
         let mut parts = item.split(':');
-        let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).filter(|it| *it >= 0);
+        let number =
+            |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).filter(|it| *it >= 0);
         let small = |number: i64| i32::try_from(number).ok();
         let partition = number(parts.next()).and_then(small).ok_or_else(wrong)?;
         let offset = number(parts.next()).ok_or_else(wrong)?;
@@ -273,7 +274,8 @@ mod tests {
                 start(3, 7, None, None),
             ])
         );
-        for text in ["0", "0:", ":1", "0:-1", "-1:0", "0:1:x", "0:1:2:3:4", "0:1,", "0:1,0:2", "2147483648:0"] {
+        for text in ["0", "0:", ":1", "0:-1", "-1:0", "0:1:x", "0:1:2:3:4", "0:1,", "0:1,0:2", "2147483648:0"]
+        {
             assert!(parse_starts(text).is_err(), "{text}");
         }
     }

@@ -80,9 +80,8 @@ pub(super) async fn starts(
 /// Why the start is about another topic of the same name.
 fn other_topic(topic: &Topic, start: &PartitionStart) -> Option<String> {
     let (expected, found) = (start.topic_id.as_ref()?, topic.id?.to_string());
-    (*expected != found).then(|| {
-        format!("the topic was deleted and created again: its id was {expected} and is {found}")
-    })
+    (*expected != found)
+        .then(|| format!("the topic was deleted and created again: its id was {expected} and is {found}"))
 }
 
 fn lose(
@@ -125,7 +124,10 @@ pub(super) fn tell_gaps(
         } else {
             format!("the log ends at offset {}", range.high_watermark)
         };
-        tell(plan, &format!("{} [{}] starts at offset {}: {reason}", range.topic, range.partition, range.start));
+        tell(
+            plan,
+            &format!("{} [{}] starts at offset {}: {reason}", range.topic, range.partition, range.start),
+        );
         report.add_gap(&range.topic, range.partition, reason);
     }
 }

@@ -227,7 +227,9 @@ mod tests {
         let path = |line: &str| report_path(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(path("kcopy consume t --report /r --columns ="), Some("/r".into()));
         assert_eq!(path("kcopy consume t --report=/r"), Some("/r".into()));
-        for line in ["kcopy consume t --report", "kcopy consume -- --report /r", "kcopy produce --report /r", "kcopy"] {
+        for line in
+            ["kcopy consume t --report", "kcopy consume -- --report /r", "kcopy produce --report /r", "kcopy"]
+        {
             assert_eq!(path(line), None, "{line}");
         }
     }

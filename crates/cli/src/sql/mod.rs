@@ -1,20 +1,110 @@
 //! `kcopy sql`: the SQL that loads topics into tables, exactly once, inside PostgreSQL.
+//!
+//! | | |
+//! |---|---|
+//! | `begin.sql` | the transaction, what must hold before it, roles |
+//! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
+//! | `drop.sql` | what an earlier version left |
+//! | `program.sql` | running the program, its report, and the only function with other rights than its caller's |
+//! | `target.sql` | what a target is, and how its columns are filled |
+//! | `load.sql` | what people call |
+//! | `end.sql` | grants |
 
 use std::path::Path;
 
 /// The tables that keep positions and skipped records.
 pub const OFFSETS: &str = include_str!("offsets.sql");
 
-/// The script that installs or upgrades everything; `program` is where the server finds this binary.
+const BEGIN: &str = include_str!("begin.sql");
+const DROP: &str = include_str!("drop.sql");
+const PROGRAM: &str = include_str!("program.sql");
+const TARGET: &str = include_str!("target.sql");
+const LOAD: &str = include_str!("load.sql");
+const END: &str = include_str!("end.sql");
+const UNINSTALL: &str = include_str!("uninstall.sql");
+
+/// The types that go through a stage as themselves. All others do as text, and become what they are in the INSERT.
+const TYPES: &[&str] = &["bytea", "int2", "int4", "int8", "json", "jsonb", "text", "timestamptz"];
+/// Whether arrays of them do, too.
+const HAS_ARRAYS: bool = false;
+
+/// The script that installs or upgrades everything. `program` is where the server finds this binary, and
+/// `variables` are those of its environment that a load must not heed.
 ///
 /// # Errors
 /// A path that is not absolute, not UTF-8, or that no command line can hold.
-pub fn install(program: &Path) -> Result<String, String> {
-    let _ = program;
-    Ok(OFFSETS.to_owned())
+pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
+    let wrong = |what: &str| Err(format!("--program {}: {what}", program.display()));
+    let Some(path) = program.to_str() else { return wrong("the path is not UTF-8") };
+    if !program.is_absolute() {
+        return wrong("the server needs an absolute path");
+    }
+    if path.contains(|letter: char| letter.is_control()) {
+        return wrong("a path with control characters is not safe in a command line");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let script = [BEGIN, OFFSETS, "\n", DROP, PROGRAM, "\n", TARGET, "\n", LOAD, END].concat();
+    Ok(script
+        .replace("{version_literal}", &literal(version))
+        .replace("{version}", version)
+        .replace("{unset}", &variables.join(" "))
+        .replace("{types}", &literal(&format!("{{{}}}", TYPES.join(","))))
+        .replace("{has_arrays}", if HAS_ARRAYS { "true" } else { "false" })
+        // Last: nothing in the path is taken for one of the names above.
+        .replace("{program}", &literal(path)))
 }
 
 /// The script that removes everything.
 pub fn uninstall() -> String {
-    String::new()
+    UNINSTALL.replace("{drop}", DROP)
+}
+
+/// A literal that means the same whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(path: &str) -> Result<String, String> {
+        install(Path::new(path), &["KCOPY_FOLLOW".to_owned()])
+    }
+
+    #[test]
+    fn the_path_is_quoted_and_nothing_is_left_open() {
+        let script = script("/opt/it's {version}\\x/kcopy").unwrap();
+        assert!(script.contains("SELECT E'/opt/it''s {version}\\\\x/kcopy'::text"));
+        assert!(script.contains("unset KCOPY_FOLLOW; exec"));
+        for name in ["{program}", "{unset}", "{types}", "{version_literal}", "{has_arrays}"] {
+            assert!(!script.contains(name), "{name}");
+        }
+        assert!(!uninstall().contains("{drop}"));
+    }
+
+    #[test]
+    fn paths_that_no_command_line_can_hold_are_refused() {
+        for path in ["kcopy", "./kcopy", "/a\nb", "/a\0b", "/a\rb"] {
+            assert!(script(path).unwrap_err().contains("--program"), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn no_backslash_changes_its_meaning_with_the_session() {
+        for (name, text) in [("program", PROGRAM), ("target", TARGET), ("load", LOAD), ("drop", DROP)] {
+            assert!(!text.contains('\\'), "{name}.sql");
+        }
+    }
+
+    #[test]
+    fn every_function_fixes_its_search_path() {
+        for text in [PROGRAM, TARGET, LOAD] {
+            for function in text.split("CREATE FUNCTION ").skip(1) {
+                let head = function.split("$body$").next().unwrap_or_default();
+                assert!(head.contains("SET search_path = pg_catalog, pg_temp"), "{head}");
+            }
+        }
+    }
 }

@@ -1,0 +1,201 @@
+-- How the program is run, and how it reports.
+
+CREATE FUNCTION kcopy.program() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT {program}::text $body$;
+COMMENT ON FUNCTION kcopy.program() IS 'the path of kcopy on the server''s machine';
+
+CREATE FUNCTION kcopy.version() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT {version_literal}::text $body$;
+COMMENT ON FUNCTION kcopy.version() IS 'the version of kcopy that these functions belong to';
+
+-- chr(92) is the backslash: what it means in a literal depends on the session.
+CREATE FUNCTION kcopy.shell_quoted(word text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT '''' || replace(word, '''', '''' || chr(92) || '''''') || '''' $body$;
+
+-- The types that the program writes and that are PostgreSQL's own. All others travel as text.
+CREATE FUNCTION kcopy.plain_type(type oid) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN element.typname IS NULL THEN plain.typname ELSE element.typname || '[]' END
+      FROM pg_type plain
+      LEFT JOIN pg_type element ON element.oid = plain.typelem AND plain.typcategory = 'A'
+     WHERE plain.oid = type
+       AND plain.typnamespace = 'pg_catalog'::regnamespace
+       AND coalesce(element.typname, plain.typname) = ANY ({types}::name[])
+       AND (element.typname IS NULL OR {has_arrays})
+$body$;
+
+CREATE FUNCTION kcopy.report_path(report uuid) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT '"${TMPDIR:-/tmp}/kcopy-' || report || '"' $body$;
+
+-- The shell's command line. Each value is one word of it, whatever is in it.
+CREATE FUNCTION kcopy.consume_command(
+    topic text, columns text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
+    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, report uuid
+) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    command text;
+BEGIN
+    IF topic IS NULL OR topic !~ '^[A-Za-z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
+        RAISE EXCEPTION '% is no name of a topic', coalesce(quote_literal(topic), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'letters, digits, points, underscores and dashes, at most 249';
+    END IF;
+    command := 'unset {unset}; exec ' || kcopy.shell_quoted(kcopy.program()) || ' consume'
+        || ' --isolation=read_committed'
+        || ' --format=text'
+        || ' --invalid-text=error '
+        || kcopy.shell_quoted('--columns=' || columns)
+        || coalesce(' ' || kcopy.shell_quoted('--partitions=' || array_to_string(partitions, ',')), '')
+        || ' ' || kcopy.shell_quoted('--start=' || starts)
+        || ' ' || kcopy.shell_quoted('--from=' || first_start)
+        || coalesce(' ' || kcopy.shell_quoted('--cluster-id=' || cluster_id), '')
+        || ' ' || kcopy.shell_quoted('--on-error=' || on_error)
+        || coalesce(' --max-messages=' || max_rows, '')
+        || coalesce(' --max-bytes=' || max_bytes, '')
+        || coalesce(' --max-time=' || max_ms || 'ms', '')
+        || CASE WHEN accept_loss THEN ' --accept-loss' ELSE '' END
+        || CASE WHEN dry_run THEN ' --dry-run' ELSE '' END
+        || ' --report=' || kcopy.report_path(report)
+        || ' -- ' || kcopy.shell_quoted(topic);
+    IF command IS NULL THEN
+        RAISE EXCEPTION 'an argument is NULL that must not be' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    RETURN command;
+END
+$body$;
+
+-- What the program reported, with the rights of the caller. NULL when it was killed before it could.
+CREATE FUNCTION kcopy.take_report(report uuid) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    holder text := 'kcopy_report_' || replace(gen_random_uuid()::text, '-', '');
+    taken jsonb;
+BEGIN
+    EXECUTE format('CREATE TEMPORARY TABLE %I (line text) ON COMMIT DROP', holder);
+    EXECUTE format(
+        'COPY pg_temp.%I FROM PROGRAM %L WITH (FORMAT text, ENCODING ''UTF8'')', holder,
+        'exec ' || kcopy.shell_quoted(kcopy.program()) || ' report -- ' || kcopy.report_path(report)
+    );
+    EXECUTE format('SELECT line::jsonb FROM pg_temp.%I', holder) INTO taken;
+    EXECUTE format('DROP TABLE pg_temp.%I', holder);
+    RETURN taken;
+END
+$body$;
+
+-- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
+CREATE FUNCTION kcopy.copy_from(
+    relation text, command text, report uuid, OUT copied int8, OUT taken jsonb
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
+AS $body$
+DECLARE
+    state text;
+    detail text;
+BEGIN
+    BEGIN
+        EXECUTE format('COPY %s FROM PROGRAM %L WITH (FORMAT text, ENCODING ''UTF8'')', relation, command);
+        GET DIAGNOSTICS copied = ROW_COUNT;
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL;
+        IF state = '42501' THEN
+            RAISE;
+        END IF;
+        -- Taken in any case, so that it does not stay behind.
+        BEGIN
+            taken := kcopy.take_report(report);
+        EXCEPTION WHEN OTHERS THEN
+            -- Where the program cannot even do this, the first error is the one that tells.
+            taken := NULL;
+        END;
+        IF state <> '38000' THEN
+            RAISE;
+        END IF;
+        IF taken ->> 'error' IS NOT NULL THEN
+            IF (taken ->> 'is_gap')::boolean THEN
+                RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING
+                    ERRCODE = 'external_routine_exception',
+                    HINT = 'accept_loss => true goes on with what there is; kcopy.reset says where to go on';
+            END IF;
+            RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING ERRCODE = 'external_routine_exception';
+        END IF;
+        RAISE EXCEPTION '%', SQLERRM USING
+            ERRCODE = 'external_routine_exception',
+            DETAIL = detail,
+            HINT = format('the server''s log has what %s said; is it there, and of version %s?', kcopy.program(), kcopy.version());
+    END;
+    taken := kcopy.take_report(report);
+    IF taken IS NULL OR taken ->> 'version' IS DISTINCT FROM kcopy.version() THEN
+        RAISE EXCEPTION '% is of version %, and these functions are of %', kcopy.program(),
+                coalesce(taken ->> 'version', 'unknown'), kcopy.version()
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'run: kcopy sql | psql';
+    END IF;
+END
+$body$;
+
+-- The only function with more rights than its caller. It reads a topic into a temporary table that it has just made
+-- and that has only types of PostgreSQL's own: nothing of the caller is executed here. What the caller gets is to read
+-- that table; to do something with it is left to his own rights.
+CREATE FUNCTION kcopy.stage(
+    reader text, columns text, types text[],
+    topic text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
+    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_bytes boolean,
+    OUT stage text, OUT copied int8, OUT taken jsonb
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    report uuid := gen_random_uuid();
+    names text[] := '{}';
+    defined text[] := '{}';
+    type text;
+BEGIN
+    FOREACH type IN ARRAY types LOOP
+        -- Looked up by its name in pg_catalog alone, and then judged.
+        IF kcopy.plain_type(to_regtype('pg_catalog.' || quote_ident(replace(type, '[]', '')) ||
+                CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END)) IS DISTINCT FROM type THEN
+            RAISE EXCEPTION '% is no type for a stage', coalesce(quote_literal(type), 'NULL')
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        names := names || ('c' || (cardinality(names) + 1));
+        defined := defined || format('c%s pg_catalog.%I%s', cardinality(names), replace(type, '[]', ''),
+            CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END);
+    END LOOP;
+    columns := columns || ', kcopy_partition int4 = partition, kcopy_offset int8 = offset';
+    names := names || ARRAY['kcopy_partition', 'kcopy_offset'];
+    defined := defined || ARRAY['kcopy_partition int4', 'kcopy_offset int8'];
+    IF with_bytes THEN
+        columns := columns || ', kcopy_key bytea = key, kcopy_value bytea = value';
+        names := names || ARRAY['kcopy_key', 'kcopy_value'];
+        defined := defined || ARRAY['kcopy_key bytea', 'kcopy_value bytea', 'kcopy_row int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY'];
+    END IF;
+    stage := 'kcopy_stage_' || replace(gen_random_uuid()::text, '-', '');
+    EXECUTE format('CREATE TEMPORARY TABLE %I (%s) ON COMMIT DROP', stage, array_to_string(defined, ', '));
+    SELECT run.copied, run.taken INTO copied, taken FROM kcopy.copy_from(
+        format('pg_temp.%I (%s)', stage, array_to_string(names, ', ')),
+        kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
+            max_rows, max_bytes, max_ms, accept_loss, dry_run, report),
+        report
+    ) run;
+    EXECUTE format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
+END
+$body$;
+
+-- Drops a stage: only tables of its own owner.
+CREATE FUNCTION kcopy.unstage(stage text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF stage !~ '^kcopy_stage_[0-9a-f]{32}$' THEN
+        RAISE EXCEPTION '% is no stage', quote_literal(stage) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    EXECUTE format('DROP TABLE pg_temp.%I', stage);
+END
+$body$;

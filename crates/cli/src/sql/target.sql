@@ -1,0 +1,220 @@
+-- What is known of a target, and what fills its columns.
+
+-- Refuses targets whose rows a crash could take away while their positions stay.
+CREATE FUNCTION kcopy.check_target(target regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    wrong record;
+BEGIN
+    IF target IS NULL OR NOT EXISTS (SELECT FROM pg_class WHERE oid = target) THEN
+        RAISE EXCEPTION 'the target is not there' USING ERRCODE = 'undefined_table';
+    END IF;
+    SELECT c.oid::regclass AS relation, c.relkind, c.relpersistence INTO wrong
+      FROM (SELECT target AS relid UNION SELECT relid FROM pg_partition_tree(target)) part
+      JOIN pg_class c ON c.oid = part.relid
+     WHERE c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p'
+     ORDER BY c.oid <> target
+     LIMIT 1;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION '% is %', wrong.relation, CASE
+                WHEN wrong.relpersistence = 'u' THEN 'unlogged'
+                WHEN wrong.relpersistence = 't' THEN 'temporary'
+                WHEN wrong.relkind = 'f' THEN 'a foreign table'
+                ELSE 'no table' END
+            USING ERRCODE = 'wrong_object_type',
+                  DETAIL = 'after a crash its rows and its positions would part',
+                  HINT = 'the target and all its partitions need to be ordinary, logged tables';
+    END IF;
+    IF NOT has_table_privilege(target, 'INSERT') THEN
+        RAISE EXCEPTION 'permission denied for table %', target USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$body$;
+
+-- The type below all domains.
+CREATE FUNCTION kcopy.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    WITH RECURSIVE below AS (
+        SELECT type AS oid, 0 AS depth
+        UNION ALL
+        SELECT t.typbasetype, depth + 1 FROM below JOIN pg_type t ON t.oid = below.oid WHERE t.typtype = 'd'
+    )
+    SELECT oid FROM below ORDER BY depth DESC LIMIT 1
+$body$;
+
+-- The columns that are filled. `list` is what the program is told, in the same order.
+--
+-- Without a mapping these are the columns that the database does not fill by itself (generated, identity, with a
+-- default), each by its name. A mapping names the columns that it fills; a type that it leaves out is the column's.
+CREATE FUNCTION kcopy.mapping(
+    target regclass, columns text, OUT names text[], OUT types text[], OUT casts text[], OUT list text
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    item record;
+    attribute record;
+    read text := '';
+    left_out text;
+BEGIN
+    names := '{}';
+    types := '{}';
+    casts := '{}';
+    IF columns IS NULL THEN
+        SELECT string_agg('"' || replace(attname, '"', '""') || '"', ', ' ORDER BY attnum) FILTER (WHERE NOT filled),
+               string_agg(quote_ident(attname), ', ' ORDER BY attnum) FILTER (WHERE atthasdef AND attgenerated = '')
+          INTO columns, left_out
+          FROM (SELECT *, atthasdef OR attidentity <> '' AS filled FROM pg_attribute) a
+         WHERE attrelid = target AND attnum > 0 AND NOT attisdropped;
+        IF columns IS NULL THEN
+            RAISE EXCEPTION '% has no column that is not filled by itself', target
+                USING ERRCODE = 'undefined_column', HINT = 'columns => ''name, ...'' says which are filled';
+        END IF;
+        IF left_out IS NOT NULL THEN
+            RAISE NOTICE 'the defaults of % fill %; columns => ... fills columns from the records instead', target, left_out;
+        END IF;
+    END IF;
+    FOR item IN
+        SELECT m[1] AS name, m[2] AS rest, m[3] AS ending, ordinality AS n
+          FROM regexp_matches(columns,
+            '[[:space:]]*("(?:[^"]|"")*"|[^][:space:],=."''[]+)((?:"(?:[^"]|"")*"|''(?:[^'']|'''')*''|[(][^()]*[)]|[^,"''()])*)(,|$)',
+            'g') WITH ORDINALITY AS matches(m, ordinality)
+    LOOP
+        read := read || item.name || item.rest || item.ending;
+        DECLARE
+            name text := CASE WHEN left(item.name, 1) = '"'
+                THEN replace(substr(item.name, 2, length(item.name) - 2), '""', '"') ELSE item.name END;
+            base oid;
+        BEGIN
+            SELECT a.*, t.typtype INTO attribute
+              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+             WHERE attrelid = target AND attname = name AND attnum > 0 AND NOT attisdropped;
+            IF NOT FOUND OR left(item.rest, 1) IN ('.', '[') THEN
+                RAISE EXCEPTION 'column % of % is not there', quote_ident(name), target
+                    USING ERRCODE = 'undefined_column',
+                          HINT = 'columns => ''NAME [TYPE] [= SOURCE], ...'' names the target''s columns, in their case';
+            END IF;
+            IF attribute.attgenerated <> '' OR attribute.attidentity = 'a' THEN
+                RAISE EXCEPTION 'column % of % is always generated', quote_ident(name), target
+                    USING ERRCODE = 'generated_always', HINT = 'leave it out of columns';
+            END IF;
+            IF name = ANY (names) THEN
+                RAISE EXCEPTION 'column % is filled twice', quote_ident(name) USING ERRCODE = 'duplicate_column';
+            END IF;
+            base := kcopy.base_type(attribute.atttypid);
+            names := names || name;
+            types := types || coalesce(kcopy.plain_type(base), 'text');
+            -- PostgreSQL's own types need no cast; a type without its length lets a longer text be an error.
+            casts := casts || CASE WHEN kcopy.plain_type(base) IS NULL
+                THEN '::' || format_type(attribute.atttypid, -1) ELSE '' END;
+            list := coalesce(list || ', ', '') || item.name
+                || CASE WHEN item.rest ~ '^[[:space:]]*(=|$)' THEN ' ' || types[cardinality(types)] || ' ' ELSE '' END
+                || item.rest;
+        END;
+    END LOOP;
+    IF regexp_replace(read, '[[:space:]]', '', 'g') <> regexp_replace(columns, '[[:space:]]', '', 'g')
+            OR cardinality(names) = 0 OR right(read, 1) = ',' THEN
+        RAISE EXCEPTION 'the columns cannot be understood: %', columns
+            USING ERRCODE = 'syntax_error', HINT = 'columns => ''NAME [TYPE] [= SOURCE], ...''';
+    END IF;
+END
+$body$;
+
+-- The statements that bring the rows of a stage into the target, with the rights of the caller. $1 and $2 are the
+-- first and the last row, where the stage counts them.
+CREATE FUNCTION kcopy.statements(
+    target regclass, stage text, names text[], casts text[], mode text, counted boolean
+) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    relation text;
+    source text;
+    key_names text[];
+    equals text[];
+    missing text;
+    range text := CASE WHEN counted THEN ' WHERE kcopy_row BETWEEN $1 AND $2' ELSE '' END;
+    listed text;
+    selected text;
+    ordered text;
+    assigned text;
+BEGIN
+    SELECT format('%I.%I', nspname, relname) INTO relation
+      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = target;
+    SELECT string_agg(quote_ident(names[n]), ', ' ORDER BY n),
+           string_agg(format('c%s%s AS %I', n, casts[n], names[n]), ', ' ORDER BY n)
+      INTO listed, selected FROM generate_subscripts(names, 1) n;
+    IF mode = 'append' THEN
+        RETURN ARRAY[format('INSERT INTO %s (%s) SELECT %s FROM pg_temp.%I%s', relation, listed, selected, stage, range)];
+    END IF;
+
+    -- Equality as the primary key has it, whatever the search_path.
+    SELECT array_agg(a.attname::text ORDER BY k.n), array_agg(format('OPERATOR(%I.%s)', ns.nspname, o.oprname) ORDER BY k.n)
+      INTO key_names, equals
+      FROM pg_index i
+      CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k(attnum, opclass, n)
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+      JOIN pg_opclass c ON c.oid = k.opclass
+      JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+                    AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+      JOIN pg_operator o ON o.oid = m.amopopr
+      JOIN pg_namespace ns ON ns.oid = o.oprnamespace
+     WHERE i.indrelid = target AND i.indisprimary AND k.n <= i.indnkeyatts;
+    IF key_names IS NULL THEN
+        RAISE EXCEPTION '% has no primary key to upsert by', target USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT string_agg(quote_ident(name), ', ') INTO missing FROM unnest(key_names) name WHERE name <> ALL (names);
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'nothing fills % of the primary key of %', missing, target
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'columns => ''NAME = key, ...'' fills it from the records'' keys';
+    END IF;
+    SELECT string_agg(quote_ident(name), ', ') INTO ordered FROM unnest(key_names) name;
+    SELECT string_agg(format('%1$I = excluded.%1$I', name), ', ') INTO assigned
+      FROM unnest(names) name WHERE name <> ALL (key_names);
+    source := format(
+        'SELECT DISTINCT ON (%1$s) * FROM (SELECT %2$s, kcopy_partition, kcopy_offset, kcopy_value IS NULL AS kcopy_tombstone'
+        ' FROM pg_temp.%3$I%4$s) staged ORDER BY %1$s, kcopy_partition DESC, kcopy_offset DESC',
+        ordered, selected, stage, range);
+    RETURN ARRAY[
+        format('SELECT kcopy.check_keys(%s::pg_catalog.oid, %L, %L, $1, $2)', target::oid,
+            -- The stage's names of the key.
+            (SELECT string_agg('c' || array_position(names, name), ',') FROM unnest(key_names) name), stage),
+        format('DELETE FROM %s AS target USING (%s) AS last WHERE last.kcopy_tombstone AND %s', relation, source,
+            (SELECT string_agg(format('target.%1$I %2$s last.%1$I', key_names[n], equals[n]), ' AND ' ORDER BY n)
+               FROM generate_subscripts(key_names, 1) n)),
+        format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT kcopy_tombstone ON CONFLICT (%s) DO %s', relation,
+            listed, listed, source, ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
+    ];
+END
+$body$;
+
+-- A tombstone says nothing but its key.
+CREATE FUNCTION kcopy.check_keys(target regclass, key_columns text, stage text, first_row int8, last_row int8) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    wrong record;
+BEGIN
+    EXECUTE format('SELECT kcopy_partition AS part, kcopy_offset AS at FROM pg_temp.%I'
+            ' WHERE kcopy_value IS NULL AND num_nulls(%s) > 0 AND ($1 IS NULL OR kcopy_row BETWEEN $1 AND $2)'
+            ' ORDER BY 1, 2 LIMIT 1',
+            stage, (SELECT string_agg(quote_ident(name), ', ') FROM unnest(string_to_array(key_columns, ',')) name))
+        INTO wrong USING first_row, last_row;
+    IF wrong.at IS NOT NULL THEN
+        RAISE EXCEPTION 'partition % offset %: a tombstone gives no primary key of %', wrong.part, wrong.at, target
+            USING ERRCODE = 'not_null_violation',
+                  HINT = 'fill the primary key from the records'' keys: columns => ''NAME = key, ...''';
+    END IF;
+END
+$body$;
+
+-- Casts for a stage that holds nothing but text.
+CREATE FUNCTION kcopy.all_casts(target regclass, names text[]) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT array_agg('::' || format_type(atttypid, -1) ORDER BY n)
+      FROM unnest(names) WITH ORDINALITY wanted(name, n)
+      JOIN pg_attribute ON attrelid = target AND attname = name AND NOT attisdropped
+$body$;
