@@ -7,10 +7,12 @@
 
 mod broker;
 mod database;
+mod loading;
 mod process;
 
 pub use broker::Broker;
 pub use database::{Database, PgError, sql_quoted};
+pub use loading::{Loading, installation, server_program};
 pub use process::{Output, Running, is_ignored, leftovers, run, run_with};
 
 use std::{

@@ -308,7 +308,11 @@ fn wrong_use_says_what_is_right() {
         ("load t --into a --metrics nonsense", "--metrics"),
         ("load t --into a -d sslmod=require", "nearest: sslmode"),
         ("publish", "kcopy publish comes in a later release"),
-        ("sql", "kcopy sql comes in a later release"),
+        ("sql --program kcopy", "the server needs an absolute path"),
+        ("sql --program /k --uninstall", "cannot be used with"),
+        ("consume t --start 0", "is no start"),
+        ("consume t u --start 0:1", "name one"),
+        ("consume t --group g --start 0:1", "cannot be used with"),
         ("group list --json", "kcopy group comes in a later release"),
     ] {
         let text = parse(line).expect_err(line);

@@ -9,6 +9,7 @@ SET LOCAL check_function_bodies = on;
 DO $body$
 DECLARE
     wrong text;
+    role_name text;
 BEGIN
     IF current_setting('server_version_num')::int < 130000 THEN
         RAISE EXCEPTION 'kcopy needs PostgreSQL 13 or later, this is %', current_setting('server_version');
@@ -44,13 +45,19 @@ BEGIN
         RAISE EXCEPTION 'there is a role kcopy_program already that others can use%', coalesce(': ' || wrong, '')
             USING HINT = 'it may run programs on the server, so it needs to be NOLOGIN and without members';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kcopy_program') THEN
-        CREATE ROLE kcopy_program NOLOGIN;
+    FOREACH role_name IN ARRAY ARRAY['kcopy_program', 'kcopy_loader'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            END IF;
+        EXCEPTION WHEN unique_violation THEN
+            -- Roles belong to all databases: another installation was faster.
+            NULL;
+        END;
+    END LOOP;
+    IF NOT pg_has_role('kcopy_program', 'pg_execute_server_program', 'MEMBER') THEN
+        GRANT pg_execute_server_program TO kcopy_program;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kcopy_loader') THEN
-        CREATE ROLE kcopy_loader NOLOGIN;
-    END IF;
-    GRANT pg_execute_server_program TO kcopy_program;
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO kcopy_program', current_database());
 END
 $body$;

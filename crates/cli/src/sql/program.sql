@@ -126,9 +126,9 @@ BEGIN
             END IF;
             RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING ERRCODE = 'external_routine_exception';
         END IF;
-        RAISE EXCEPTION '%', SQLERRM USING
+        RAISE EXCEPTION 'kcopy failed and could not say why: %', detail USING
             ERRCODE = 'external_routine_exception',
-            DETAIL = detail,
+            DETAIL = SQLERRM,
             HINT = format('the server''s log has what %s said; is it there, and of version %s?', kcopy.program(), kcopy.version());
     END;
     taken := kcopy.take_report(report);

@@ -1,0 +1,324 @@
+//! A function that may run programs never runs its caller's code, and its caller gets no more than a topic's rows.
+
+use kcopy_tests::{Database, Loading, installation, server_program};
+
+/// A caller with nothing but `kcopy_loader` and a schema of his own, where he may make whatever he likes.
+fn setting() -> Loading {
+    let mut loading = Loading::start();
+    loading.database.execute(
+        "do $$ begin if not exists (select from pg_roles where rolname = 'mallory') then create role mallory; end if;
+         exception when duplicate_object or unique_violation then null; end $$;
+         grant kcopy_loader to mallory;
+         create schema mallory authorization mallory;
+         create table public.seen(who text, may_run bool);
+         grant insert, select on public.seen to public",
+    );
+    let topic = loading.topic("bait", 1);
+    loading.produce(&topic, 0, &["a\t1", "b\t2"]);
+    loading.database.execute("set role mallory; set search_path = mallory, public");
+    loading
+}
+
+/// What code of the caller's notes about whom it runs as.
+const SPY: &str = "create function mallory.spy() returns bool language plpgsql as $$
+    begin
+        insert into public.seen values (current_user, pg_catalog.pg_has_role('pg_execute_server_program', 'usage'));
+        return true;
+    end $$;";
+
+fn assert_only_mallory(database: &mut Database, what: &str) {
+    let seen = database.rows("reset role; select distinct who, may_run from public.seen");
+    assert_eq!(seen, ["mallory|f"], "{what}");
+}
+
+#[test]
+fn code_that_hangs_on_the_target_runs_as_the_caller() {
+    for (what, definition) in [
+        (
+            "trigger",
+            "create table t(v text);
+             create function hook() returns trigger language plpgsql as $$ begin perform mallory.spy(); return new; end $$;
+             create trigger hook before insert on t for each row execute function hook()",
+        ),
+        ("default", "create table t(v text, x bool default mallory.spy())"),
+        ("check", "create table t(v text check (mallory.spy()))"),
+        ("domain", "create domain d as text check (mallory.spy()); create table t(v d)"),
+        (
+            "index expression",
+            "create table t(v text);
+             create function keyed(text) returns text language plpgsql immutable as $$ begin perform mallory.spy(); return $1; end $$;
+             create index on t (keyed(v))",
+        ),
+        (
+            "generated column",
+            "create function made(text) returns text language plpgsql immutable as $$ begin perform mallory.spy(); return $1; end $$;
+             create table t(v text, x text generated always as (made(v)) stored)",
+        ),
+        (
+            "row security",
+            "create table t(v text); alter table t enable row level security; alter table t force row level security;
+             create policy p on t using (true) with check (mallory.spy())",
+        ),
+        ("rule", "create table t(v text); create rule r as on insert to t do also select mallory.spy()"),
+        (
+            "partition",
+            "create function part(text) returns text language plpgsql immutable as $$ begin perform mallory.spy(); return $1; end $$;
+             create table t(v text) partition by list (part(v)); create table t1 partition of t default",
+        ),
+        (
+            "cast of the type",
+            "create type pair as (a text);
+             create function pair(text) returns pair language plpgsql as $$ begin perform mallory.spy(); return row($1); end $$;
+             create cast (text as pair) with function pair(text) as assignment; create table t(v pair)",
+        ),
+    ] {
+        let mut loading = setting();
+        loading.database.execute(SPY);
+        loading.database.execute(definition);
+        assert_eq!(loading.load("'bait', 'mallory.t', columns => 'v = value'"), ["0|2|0|2"], "{what}");
+        assert_only_mallory(&mut loading.database, what);
+    }
+}
+
+#[test]
+fn what_the_caller_puts_in_the_way_is_not_found() {
+    let mut loading = setting();
+    loading.database.execute(SPY);
+    // Functions, operators and casts that would be found first if anything looked outside of pg_catalog.
+    loading.database.execute(
+        "create table t(v text);
+         create temp table offsets(x int); create temp table pg_class(x int); create temp table pg_attribute(x int);
+         create function pg_temp.format(text, variadic \"any\") returns text language plpgsql as $$ begin perform mallory.spy(); return 'x'; end $$;
+         create function pg_temp.replace(text, text, text) returns text language plpgsql as $$ begin perform mallory.spy(); return $1; end $$;
+         create function pg_temp.gen_random_uuid() returns uuid language sql as $$ select null::uuid $$;
+         create function mallory.equal(text, text) returns bool language plpgsql as $$ begin perform mallory.spy(); return true; end $$;
+         create operator mallory.= (leftarg = text, rightarg = text, function = mallory.equal);
+         create operator mallory.|| (leftarg = text, rightarg = text, function = mallory.equal);
+         create domain mallory.int4 as text; create domain mallory.text as pg_catalog.text check (mallory.spy());
+         set search_path = mallory, pg_temp, public, pg_catalog",
+    );
+    assert_eq!(loading.load("'bait', 'mallory.t', columns => 'v = value'"), ["0|2|0|2"]);
+    loading.database.execute("reset role; set search_path = pg_catalog");
+    assert_eq!(loading.database.rows("select who from public.seen"), Vec::<String>::new());
+}
+
+#[test]
+fn stages_are_new_and_belong_to_the_program() {
+    let mut loading = setting();
+    let stage =
+        "from kcopy.stage('mallory', 'v = value', array['text'], 'bait', null, '', 'beginning', null, 'fail',
+                                  null, null, null, false, false, false)";
+    loading.database.execute("begin");
+    let name = loading.database.value(&format!("select stage {stage}"));
+    assert_eq!(
+        loading.database.rows(&format!("select c1, kcopy_offset from pg_temp.{name}")),
+        ["1|0", "2|1"]
+    );
+    for change in [
+        "insert into pg_temp.# values ('x')",
+        "alter table pg_temp.# add x int",
+        "drop table pg_temp.#",
+        "create trigger t before insert on pg_temp.# execute function pg_catalog.suppress_redundant_updates_trigger()",
+    ] {
+        loading.database.execute("savepoint s");
+        let error = loading.database.error(&change.replace('#', &name));
+        assert_eq!(error.code, "42501", "{change}");
+        loading.database.execute("rollback to s");
+    }
+    loading.database.execute(&format!("select kcopy.unstage('{name}'); rollback"));
+    // Only stages can be dropped, and only the program's.
+    let mine = format!("kcopy_stage_{:032}", 0);
+    loading.database.execute(&format!("create temp table {mine}(x int); create temp table other(x int)"));
+    assert_eq!(loading.database.error(&format!("select kcopy.unstage('{mine}')")).code, "42501");
+    assert_eq!(loading.database.error("select kcopy.unstage('other')").code, "22023");
+    assert_eq!(loading.database.error("select kcopy.unstage('x; drop table other')").code, "22023");
+    // A stage has no type with code of the caller's.
+    loading.database.execute("create domain mallory.text as pg_catalog.text");
+    for ty in
+        ["mallory.text", "regclass", "text, x int default 1", "record", "text[][]", "int4; select 1", "_text"]
+    {
+        let hostile = stage.replace("array['text']", &format!("array['{ty}']"));
+        let error = loading.database.error(&format!("select stage {hostile}"));
+        assert!(["22023", "42601", "42704"].contains(&error.code.as_str()), "{ty}: {error:?}");
+    }
+}
+
+#[test]
+fn hostile_arguments_stay_what_they_are() {
+    let mut loading = setting();
+    let folder = loading.database.folder();
+    let pwned = folder.join("pwned");
+    let touch = format!("touch {}", pwned.display());
+    loading.database.execute("create table t(v text)");
+    let words = [
+        format!("x; {touch}"),
+        format!("x' ; {touch} ; '"),
+        format!("$({touch})"),
+        format!("`{touch}`"),
+        format!("x\n{touch}\n"),
+        format!("\\'; {touch} #"),
+        format!("x'' ; {touch}; ''"),
+        format!("| {touch} &"),
+        "--report=/tmp/mine".to_owned(),
+        "-b evil:9092".to_owned(),
+        "'); drop table t; --".to_owned(),
+        "E'\\'".to_owned(),
+        "$$; drop table t; $$".to_owned(),
+        "%s%I%L%1$s".to_owned(),
+    ];
+    for word in &words {
+        for conforming in ["on", "off"] {
+            loading.database.execute(&format!("set standard_conforming_strings = {conforming}"));
+            let quoted = word.replace('\'', "''");
+            let quoted = format!("E'{}'", quoted.replace('\\', "\\\\"));
+            for arguments in [
+                format!("{quoted}, 't', columns => 'v = value'"),
+                format!("'bait', 't', columns => {quoted}"),
+                format!("'bait', 't', columns => 'v = ' || {quoted}"),
+                format!("'bait', 't', columns => 'v ' || {quoted} || ' = value'"),
+                format!("'bait', 't', columns => 'v = value', start => {quoted}"),
+                format!("'bait', 't', columns => 'v = value', mode => {quoted}"),
+                format!("'bait', 't', columns => 'v = value', on_error => {quoted}"),
+            ] {
+                loading.error(&arguments);
+            }
+            // What is a constant is loaded as it is, if it can be at all.
+            let constant =
+                format!("'bait', 't', columns => 'v = ''' || replace({quoted}, '''', '''''') || ''''");
+            loading.database.execute("truncate t; begin");
+            assert_eq!(loading.load(&constant), ["0|2|0|2"], "{word}");
+            assert_eq!(
+                loading.database.value(&format!("select count(*) from t where v = {quoted}")),
+                "2",
+                "{word}"
+            );
+            loading.database.execute("rollback");
+            let stage = format!(
+                "select kcopy.stage({quoted}, {quoted}, array['text'], 'bait', null, {quoted}, {quoted}, {quoted}, {quoted},
+                                    null, null, null, false, false, false)"
+            );
+            loading.database.error(&stage);
+            loading.database.error(&format!("select * from kcopy.reset('bait', 't', {quoted})"));
+            loading.database.error(&format!("select * from kcopy.reset({quoted}, 't', 'end')"));
+        }
+    }
+    assert!(!pwned.exists());
+    assert_eq!(loading.database.value("select count(*) from t"), "0");
+    for topic in ["", ".", "..", "a/b", "a b", "ä", "-x y", &"a".repeat(250)] {
+        assert_eq!(
+            loading.error(&format!("'{topic}', 't', columns => 'v = value'")).code,
+            "22023",
+            "{topic}"
+        );
+    }
+}
+
+#[test]
+fn nobody_gets_more_than_he_was_given() {
+    let mut loading = setting();
+    loading.database.execute("reset role; create table t(v text); create table closed(v text); grant insert, select on t to mallory;
+        do $$ begin if not exists (select from pg_roles where rolname = 'nobody') then create role nobody; end if;
+        exception when duplicate_object or unique_violation then null; end $$");
+    // Without the role there is nothing at all.
+    loading.database.execute("set role nobody");
+    for call in [
+        "kcopy.load('bait', 't')",
+        "kcopy.lag()",
+        "kcopy.offsets",
+        "kcopy.rejected",
+        "kcopy.progress",
+        "kcopy.stage('nobody', 'value', array['text'], 'bait', null, '', 'end', null, 'fail', null, null, null, false, false, false)",
+    ] {
+        assert_eq!(loading.database.error(&format!("select * from {call}")).code, "42501", "{call}");
+    }
+    // With it, only targets that he may insert into; and no program.
+    loading.database.execute(
+        "reset role; select * from kcopy.load('bait', 'closed', columns => 'v = value'); set role mallory",
+    );
+    assert_eq!(loading.error("'bait', 'closed', columns => 'v = value'").code, "42501");
+    assert_eq!(loading.database.rows("select * from kcopy.offsets"), Vec::<String>::new());
+    assert_eq!(loading.database.rows("select * from kcopy.progress"), Vec::<String>::new());
+    assert_eq!(loading.database.count("update kcopy.offsets set next_offset = 0"), 0);
+    assert_eq!(loading.database.count("delete from kcopy.offsets"), 0);
+    let foreign =
+        "insert into kcopy.offsets(target, topic, partition, next_offset) values ('closed', 'bait', 9, 0)";
+    assert_eq!(loading.database.error(foreign).code, "42501");
+    assert_eq!(loading.database.error("select * from kcopy.reset('bait', 'closed', 'end')").code, "42501");
+    assert_eq!(
+        loading.database.error("select * from kcopy.copy_from('t', 'id', gen_random_uuid())").code,
+        "42501"
+    );
+    assert_eq!(loading.database.error("select kcopy.take_report(gen_random_uuid())").code, "42501");
+    assert_eq!(
+        loading.database.error("create function kcopy.x() returns int language sql as 'select 1'").code,
+        "42501"
+    );
+    assert_eq!(loading.load("'bait', 't', columns => 'v = value'"), ["0|2|0|2"]);
+    // Two functions have other rights than their callers'; both belong to a role that nobody can be.
+    assert_eq!(
+        loading.database.rows(
+            "reset role; select proname, proowner::regrole, proconfig from pg_proc
+              where prosecdef and pronamespace = 'kcopy'::regnamespace order by 1"
+        ),
+        [
+            "stage|kcopy_program|{\"search_path=pg_catalog, pg_temp\"}",
+            "unstage|kcopy_program|{\"search_path=pg_catalog, pg_temp\"}"
+        ]
+    );
+    assert_eq!(loading.database.value("select count(*) from pg_proc, aclexplode(proacl) where pronamespace = 'kcopy'::regnamespace and grantee = 0"), "0");
+}
+
+#[test]
+fn it_is_installed_again_and_removed() {
+    let mut loading = setting();
+    let path = server_program(&loading.database.folder(), &loading.broker);
+    loading.database.execute("reset role; create table t(v text); grant insert, select on t to mallory");
+    loading.load("'bait', 't', columns => 'v = value', max_rows => 1");
+    // Another version is noticed, and the upgrade keeps positions and grants.
+    loading.database.execute(
+        "create or replace function kcopy.version() returns text language sql immutable
+        set search_path = pg_catalog, pg_temp as $$ select '0.0.1'::text $$",
+    );
+    let error = loading.error("'bait', 't', columns => 'v = value'");
+    assert_eq!(error.code, "55000", "{error:?}");
+    assert!(error.message.contains("these functions are of 0.0.1"), "{error:?}");
+    loading.database.execute(&installation(&path));
+    loading.database.execute("set role mallory");
+    assert_eq!(loading.load("'bait', 't', columns => 'v = value'"), ["0|1|0|2"]);
+    // A program that is not there.
+    loading
+        .database
+        .execute(&format!("reset role; {}", installation(std::path::Path::new("/nowhere/kcopy"))));
+    let error = loading.error("'bait', 't', columns => 'v = value'");
+    assert_eq!(error.code, "38000", "{error:?}");
+    assert!(error.message.contains("command not found"), "{error:?}");
+
+    let uninstall =
+        kcopy_tests::run(kcopy_tests::program("kcopy").args(["sql", "--uninstall"])).expect_success();
+    // What depends on it is not dropped.
+    loading.database.execute("create view mine as select * from kcopy.offsets");
+    assert_eq!(loading.database.error(uninstall.text()).code, "2BP01");
+    loading.database.execute("rollback; drop view mine");
+    loading.database.execute(uninstall.text());
+    assert_eq!(loading.database.value("select count(*) from pg_namespace where nspname = 'kcopy'"), "0");
+    loading.database.execute(uninstall.text());
+}
+
+#[test]
+fn a_schema_that_somebody_else_prepared_is_refused() {
+    let loading = setting();
+    let script = installation(std::path::Path::new("/usr/bin/true"));
+    for prepared in [
+        "create schema kcopy authorization mallory",
+        "create schema kcopy; create table kcopy.offsets(x int); alter table kcopy.offsets owner to mallory",
+        "create schema kcopy; create table kcopy.offsets(x int);
+         create function public.hook() returns trigger language plpgsql as 'begin return new; end';
+         create trigger t before insert on kcopy.offsets execute function public.hook()",
+    ] {
+        let mut fresh = Database::create();
+        fresh.execute(prepared);
+        let error = fresh.error(&script);
+        assert!(error.message.contains("a superuser's"), "{prepared}: {error:?}");
+    }
+    drop(loading);
+}
