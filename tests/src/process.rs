@@ -220,7 +220,11 @@ pub fn leftovers(mark: &str) -> Vec<String> {
     }
 }
 
-fn processes(mark: &str) -> Vec<(u32, String)> {
+/// The processes whose command line contains `mark`, with that line.
+///
+/// # Panics
+/// Without /proc.
+pub fn processes(mark: &str) -> Vec<(u32, String)> {
     let ids = fs::read_dir("/proc").expect("/proc").flatten();
     let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     ids.filter(|id| *id != std::process::id())

@@ -88,7 +88,6 @@ fn what_the_caller_puts_in_the_way_is_not_found() {
     loading.database.execute(
         "create table t(v text);
          create temp table offsets(x int); create temp table pg_class(x int); create temp table pg_attribute(x int);
-         create function pg_temp.format(text, variadic \"any\") returns text language plpgsql as $$ begin perform mallory.spy(); return 'x'; end $$;
          create function pg_temp.replace(text, text, text) returns text language plpgsql as $$ begin perform mallory.spy(); return $1; end $$;
          create function pg_temp.gen_random_uuid() returns uuid language sql as $$ select null::uuid $$;
          create function mallory.equal(text, text) returns bool language plpgsql as $$ begin perform mallory.spy(); return true; end $$;
@@ -107,7 +106,7 @@ fn stages_are_new_and_belong_to_the_program() {
     let mut loading = setting();
     let stage =
         "from kcopy.stage('mallory', 'v = value', array['text'], 'bait', null, '', 'beginning', null, 'fail',
-                                  null, null, null, false, false, false)";
+                                  null, null, null, false, false, false, 'text')";
     loading.database.execute("begin");
     let name = loading.database.value(&format!("select stage {stage}"));
     assert_eq!(
@@ -195,7 +194,7 @@ fn hostile_arguments_stay_what_they_are() {
             loading.database.execute("rollback");
             let stage = format!(
                 "select kcopy.stage({quoted}, {quoted}, array['text'], 'bait', null, {quoted}, {quoted}, {quoted}, {quoted},
-                                    null, null, null, false, false, false)"
+                                    null, null, null, false, false, false, 'text')"
             );
             loading.database.error(&stage);
             loading.database.error(&format!("select * from kcopy.reset('bait', 't', {quoted})"));
@@ -227,7 +226,7 @@ fn nobody_gets_more_than_he_was_given() {
         "kcopy.offsets",
         "kcopy.rejected",
         "kcopy.progress",
-        "kcopy.stage('nobody', 'value', array['text'], 'bait', null, '', 'end', null, 'fail', null, null, null, false, false, false)",
+        "kcopy.stage('nobody', 'value', array['text'], 'bait', null, '', 'end', null, 'fail', null, null, null, false, false, false, 'text')",
     ] {
         assert_eq!(loading.database.error(&format!("select * from {call}")).code, "42501", "{call}");
     }
@@ -245,7 +244,7 @@ fn nobody_gets_more_than_he_was_given() {
     assert_eq!(loading.database.error(foreign).code, "42501");
     assert_eq!(loading.database.error("select * from kcopy.reset('bait', 'closed', 'end')").code, "42501");
     assert_eq!(
-        loading.database.error("select * from kcopy.copy_from('t', 'id', gen_random_uuid())").code,
+        loading.database.error("select * from kcopy.copy_from('t', 'id', 'text', gen_random_uuid())").code,
         "42501"
     );
     assert_eq!(loading.database.error("select kcopy.take_report(gen_random_uuid())").code, "42501");
@@ -291,7 +290,7 @@ fn it_is_installed_again_and_removed() {
         .execute(&format!("reset role; {}", installation(std::path::Path::new("/nowhere/kcopy"))));
     let error = loading.error("'bait', 't', columns => 'v = value'");
     assert_eq!(error.code, "38000", "{error:?}");
-    assert!(error.message.contains("command not found"), "{error:?}");
+    assert!(error.message.contains("could not say why"), "{error:?}");
 
     let uninstall =
         kcopy_tests::run(kcopy_tests::program("kcopy").args(["sql", "--uninstall"])).expect_success();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::plan::{Exact, OnError, parse_starts};
+use crate::plan::{Exact, parse_starts};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Exactly once")]
@@ -49,10 +49,7 @@ impl ExactArgs {
             starts,
             cluster_id: self.cluster_id,
             accept_loss: self.accept_loss,
-            on_error: match self.on_error {
-                Way::Fail => OnError::Fail,
-                Way::Skip => OnError::Skip,
-            },
+            skips_errors: matches!(self.on_error, Way::Skip),
             dry_run: self.dry_run,
             report: self.report,
         })

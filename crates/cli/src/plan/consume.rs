@@ -50,8 +50,8 @@ pub struct Exact {
     pub cluster_id: Option<String>,
     /// Go on where a start is no longer there.
     pub accept_loss: bool,
-    /// What becomes of records that the output cannot hold.
-    pub on_error: OnError,
+    /// Leave records out that the output cannot hold, and report them.
+    pub skips_errors: bool,
     /// Only find out where partitions start and end.
     pub dry_run: bool,
     /// A file to be made, for what was done.
@@ -69,16 +69,6 @@ pub struct PartitionStart {
     pub leader_epoch: Option<i32>,
     /// The id that the topic must have.
     pub topic_id: Option<String>,
-}
-
-/// What becomes of records that the output cannot hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The run fails.
-    #[default]
-    Fail,
-    /// They are left out and reported.
-    Skip,
 }
 
 /// The topics to read.

@@ -25,7 +25,7 @@ use crate::{
         FormatError,
         write::{RecordContext, RecordWriter},
     },
-    plan::{CommitPolicy, Consume, End, Grammar, OnError, Stop},
+    plan::{CommitPolicy, Consume, End, Grammar, Stop},
     process::Stdout,
     properties::{self, ClientProperties},
 };
@@ -58,7 +58,7 @@ fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
     let positions = session.block_on(positions::find(plan, &session.client, &config, report))?;
     tell_what_is_held_back(plan, &positions.ranges);
     if plan.exact.dry_run {
-        report.partitions = Partitions::new(positions).into_reports();
+        report.partitions = Partitions::new(positions, false).into_reports();
         return Ok(());
     }
     let consumer = {
@@ -337,7 +337,7 @@ impl Run<'_> {
     /// A record that the output cannot hold ends the run, or is reported in its place.
     #[cold]
     fn take_unwritable(&mut self, error: &FormatError, record: &Record<'_>) -> Result<(), Failure> {
-        if self.plan.exact.on_error == OnError::Fail {
+        if !self.plan.exact.skips_errors {
             return Err(Failure::Told(error.to_string()));
         }
         if self.plan.exact.report.is_none() {

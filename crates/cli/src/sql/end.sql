@@ -8,11 +8,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON kcopy.offsets, kcopy.rejected TO kcopy_l
 GRANT SELECT ON kcopy.progress TO kcopy_loader;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kcopy TO kcopy_loader, kcopy_program;
 -- The one function with other rights than its caller's.
-ALTER FUNCTION kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean)
+ALTER FUNCTION kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text)
     OWNER TO kcopy_program;
 ALTER FUNCTION kcopy.unstage(text) OWNER TO kcopy_program;
 REVOKE ALL ON FUNCTION
-    kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean),
+    kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text),
     kcopy.unstage(text) FROM PUBLIC;
 
 COMMIT;

@@ -249,8 +249,8 @@ BEGIN
             relation,
             kcopy.consume_command(topic, map.list, wanted, known.starts,
                 CASE WHEN known.are_new THEN start ELSE 'beginning' END, known.cluster_id, on_error,
-                max_rows, max_bytes, max_ms, accept_loss, false, report),
-            report
+                max_rows, max_bytes, max_ms, accept_loss, false, map.format, report),
+            map.format, report
         ) run;
     ELSE
         SELECT staged.stage, staged.copied, staged.taken INTO stage, copied, taken FROM kcopy.stage(
@@ -258,7 +258,8 @@ BEGIN
             -- What may be rejected is judged by the INSERT, one by one.
             CASE WHEN on_error = 'skip' THEN array_fill('text'::text, ARRAY[cardinality(map.names)]) ELSE map.types END,
             topic, wanted, known.starts, CASE WHEN known.are_new THEN start ELSE 'beginning' END, known.cluster_id,
-            on_error, max_rows, max_bytes, max_ms, accept_loss, false, mode = 'upsert' OR on_error = 'skip'
+            on_error, max_rows, max_bytes, max_ms, accept_loss, false, mode = 'upsert' OR on_error = 'skip',
+            CASE WHEN on_error = 'skip' OR map.has_types OR pg_client_encoding() <> 'UTF8' THEN 'text' ELSE 'binary' END
         ) staged;
         expected := expected || ARRAY['kcopy_partition', 'kcopy_offset'];
         IF mode = 'upsert' OR on_error = 'skip' THEN
@@ -303,7 +304,7 @@ DECLARE
     staged record;
 BEGIN
     staged := kcopy.stage(current_user::text, 'value', ARRAY['text'],
-        topic, partitions, '', start, NULL, 'fail', NULL, NULL, NULL, false, true, false);
+        topic, partitions, '', start, NULL, 'fail', NULL, NULL, NULL, false, true, false, 'text');
     PERFORM kcopy.unstage(staged.stage);
     RETURN staged.taken;
 END

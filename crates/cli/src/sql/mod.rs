@@ -24,9 +24,30 @@ const END: &str = include_str!("end.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
 
 /// The types that go through a stage as themselves. All others do as text, and become what they are in the INSERT.
-const TYPES: &[&str] = &["bytea", "int2", "int4", "int8", "json", "jsonb", "text", "timestamptz"];
-/// Whether arrays of them do, too.
-const HAS_ARRAYS: bool = false;
+/// Arrays of them do, too.
+const TYPES: &[&str] = &[
+    "bool",
+    "bytea",
+    "cidr",
+    "date",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "macaddr",
+    "numeric",
+    "text",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "uuid",
+];
 
 /// The script that installs or upgrades everything. `program` is where the server finds this binary, and
 /// `variables` are those of its environment that a load must not heed.
@@ -49,7 +70,6 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         .replace("{version}", version)
         .replace("{unset}", &variables.join(" "))
         .replace("{types}", &literal(&format!("{{{}}}", TYPES.join(","))))
-        .replace("{has_arrays}", if HAS_ARRAYS { "true" } else { "false" })
         // Last: nothing in the path is taken for one of the names above.
         .replace("{program}", &literal(path)))
 }
@@ -78,7 +98,7 @@ mod tests {
         let script = script("/opt/it's {version}\\x/kcopy").unwrap();
         assert!(script.contains("SELECT E'/opt/it''s {version}\\\\x/kcopy'::text"));
         assert!(script.contains("unset KCOPY_FOLLOW; exec"));
-        for name in ["{program}", "{unset}", "{types}", "{version_literal}", "{has_arrays}"] {
+        for name in ["{program}", "{unset}", "{types}", "{version_literal}"] {
             assert!(!script.contains(name), "{name}");
         }
         assert!(!uninstall().contains("{drop}"));

@@ -25,7 +25,6 @@ AS $body$
      WHERE plain.oid = type
        AND plain.typnamespace = 'pg_catalog'::regnamespace
        AND coalesce(element.typname, plain.typname) = ANY ({types}::name[])
-       AND (element.typname IS NULL OR {has_arrays})
 $body$;
 
 CREATE FUNCTION kcopy.report_path(report uuid) RETURNS text
@@ -35,7 +34,7 @@ AS $body$ SELECT '"${TMPDIR:-/tmp}/kcopy-' || report || '"' $body$;
 -- The shell's command line. Each value is one word of it, whatever is in it.
 CREATE FUNCTION kcopy.consume_command(
     topic text, columns text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
-    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, report uuid
+    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, format text, report uuid
 ) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -49,7 +48,7 @@ BEGIN
     END IF;
     command := 'unset {unset}; exec ' || kcopy.shell_quoted(kcopy.program()) || ' consume'
         || ' --isolation=read_committed'
-        || ' --format=text'
+        || ' ' || kcopy.shell_quoted('--format=' || format)
         || ' --invalid-text=error '
         || kcopy.shell_quoted('--columns=' || columns)
         || coalesce(' ' || kcopy.shell_quoted('--partitions=' || array_to_string(partitions, ',')), '')
@@ -92,7 +91,7 @@ $body$;
 
 -- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
 CREATE FUNCTION kcopy.copy_from(
-    relation text, command text, report uuid, OUT copied int8, OUT taken jsonb
+    relation text, command text, format text, report uuid, OUT copied int8, OUT taken jsonb
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
 AS $body$
@@ -101,7 +100,7 @@ DECLARE
     detail text;
 BEGIN
     BEGIN
-        EXECUTE format('COPY %s FROM PROGRAM %L WITH (FORMAT text, ENCODING ''UTF8'')', relation, command);
+        EXECUTE pg_catalog.format('COPY %s FROM PROGRAM %L WITH (FORMAT %I, ENCODING ''UTF8'')', relation, command, format);
         GET DIAGNOSTICS copied = ROW_COUNT;
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL;
@@ -115,7 +114,8 @@ BEGIN
             -- Where the program cannot even do this, the first error is the one that tells.
             taken := NULL;
         END;
-        IF state <> '38000' THEN
+        -- 22P04 is what binary COPY says of a program that writes nothing.
+        IF state NOT IN ('38000', '22P04') THEN
             RAISE;
         END IF;
         IF taken ->> 'error' IS NOT NULL THEN
@@ -126,10 +126,10 @@ BEGIN
             END IF;
             RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING ERRCODE = 'external_routine_exception';
         END IF;
-        RAISE EXCEPTION 'kcopy failed and could not say why: %', detail USING
+        RAISE EXCEPTION 'kcopy failed and could not say why: %', coalesce(nullif(detail, ''), SQLERRM) USING
             ERRCODE = 'external_routine_exception',
             DETAIL = SQLERRM,
-            HINT = format('the server''s log has what %s said; is it there, and of version %s?', kcopy.program(), kcopy.version());
+            HINT = pg_catalog.format('the server''s log has what %s said; is it there, and of version %s?', kcopy.program(), kcopy.version());
     END;
     taken := kcopy.take_report(report);
     IF taken IS NULL OR taken ->> 'version' IS DISTINCT FROM kcopy.version() THEN
@@ -146,7 +146,7 @@ $body$;
 CREATE FUNCTION kcopy.stage(
     reader text, columns text, types text[],
     topic text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
-    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_bytes boolean,
+    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_bytes boolean, format text,
     OUT stage text, OUT copied int8, OUT taken jsonb
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -165,7 +165,7 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
         names := names || ('c' || (cardinality(names) + 1));
-        defined := defined || format('c%s pg_catalog.%I%s', cardinality(names), replace(type, '[]', ''),
+        defined := defined || pg_catalog.format('c%s pg_catalog.%I%s', cardinality(names), replace(type, '[]', ''),
             CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END);
     END LOOP;
     columns := columns || ', kcopy_partition int4 = partition, kcopy_offset int8 = offset';
@@ -177,14 +177,14 @@ BEGIN
         defined := defined || ARRAY['kcopy_key bytea', 'kcopy_value bytea', 'kcopy_row int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY'];
     END IF;
     stage := 'kcopy_stage_' || replace(gen_random_uuid()::text, '-', '');
-    EXECUTE format('CREATE TEMPORARY TABLE %I (%s) ON COMMIT DROP', stage, array_to_string(defined, ', '));
+    EXECUTE pg_catalog.format('CREATE TEMPORARY TABLE %I (%s) ON COMMIT DROP', stage, array_to_string(defined, ', '));
     SELECT run.copied, run.taken INTO copied, taken FROM kcopy.copy_from(
-        format('pg_temp.%I (%s)', stage, array_to_string(names, ', ')),
+        pg_catalog.format('pg_temp.%I (%s)', stage, array_to_string(names, ', ')),
         kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
-            max_rows, max_bytes, max_ms, accept_loss, dry_run, report),
-        report
+            max_rows, max_bytes, max_ms, accept_loss, dry_run, format, report),
+        format, report
     ) run;
-    EXECUTE format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
+    EXECUTE pg_catalog.format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
 END
 $body$;
 

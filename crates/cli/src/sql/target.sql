@@ -44,12 +44,14 @@ AS $body$
     SELECT oid FROM below ORDER BY depth DESC LIMIT 1
 $body$;
 
--- The columns that are filled. `list` is what the program is told, in the same order.
+-- The columns that are filled. `list` is what the program is told, in the same order, and `format` the fastest that
+-- they can have.
 --
 -- Without a mapping these are the columns that the database does not fill by itself (generated, identity, with a
 -- default), each by its name. A mapping names the columns that it fills; a type that it leaves out is the column's.
 CREATE FUNCTION kcopy.mapping(
-    target regclass, columns text, OUT names text[], OUT types text[], OUT casts text[], OUT list text
+    target regclass, columns text, OUT names text[], OUT types text[], OUT casts text[], OUT list text,
+    OUT format text, OUT has_types boolean
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -62,6 +64,9 @@ BEGIN
     names := '{}';
     types := '{}';
     casts := '{}';
+    -- What a binary COPY brings is taken to be in the session's encoding, whatever ENCODING says.
+    format := CASE WHEN pg_client_encoding() = 'UTF8' THEN 'binary' ELSE 'text' END;
+    has_types := false;
     IF columns IS NULL THEN
         SELECT string_agg('"' || replace(attname, '"', '""') || '"', ', ' ORDER BY attnum) FILTER (WHERE NOT filled),
                string_agg(quote_ident(attname), ', ' ORDER BY attnum) FILTER (WHERE atthasdef AND attgenerated = '')
@@ -109,6 +114,11 @@ BEGIN
             -- PostgreSQL's own types need no cast; a type without its length lets a longer text be an error.
             casts := casts || CASE WHEN kcopy.plain_type(base) IS NULL
                 THEN '::' || format_type(attribute.atttypid, -1) ELSE '' END;
+            -- Binary needs each type to be the very one of its column.
+            has_types := has_types OR item.rest !~ '^[[:space:]]*(=|$)';
+            IF has_types OR kcopy.plain_type(base) IS NULL THEN
+                format := 'text';
+            END IF;
             list := coalesce(list || ', ', '') || item.name
                 || CASE WHEN item.rest ~ '^[[:space:]]*(=|$)' THEN ' ' || types[cardinality(types)] || ' ' ELSE '' END
                 || item.rest;
