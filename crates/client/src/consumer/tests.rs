@@ -200,7 +200,6 @@ fn the_end_is_reported_once_each_time_it_is_reached() {
     let with_end = |records: &[Bytes], end| PartitionData {
         high_watermark: end,
         last_stable_offset: end,
-        leader_epoch: None,
         ..data(records, &[])
     };
     for (records, end, reported) in [
@@ -272,6 +271,7 @@ fn range(end: i64) -> PartitionRange {
         log_start_offset: 0,
         high_watermark: end,
         last_stable_offset: end,
+        leader_epoch: None,
     }
 }
 
