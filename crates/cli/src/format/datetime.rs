@@ -165,7 +165,7 @@ pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
     cursor.one_of(b":")?;
     let minute = cursor.digits(2, 2)?;
     let second = if cursor.one_of(b":").is_some() { cursor.digits(2, 2)? } else { 0 };
-    let fraction = if cursor.one_of(b".,").is_some() { cursor.micros()? } else { 0 };
+    let fraction = if cursor.one_of(b".").is_some() { cursor.micros()? } else { 0 };
     let offset_seconds = cursor.offset()?;
     if !cursor.0.is_empty() || year == 0 {
         return None;
@@ -173,7 +173,8 @@ pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
 
     let year = if before_christ { 1 - year } else { year };
     let in_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-    if !(1..=12).contains(&month) || day == 0 || minute > 59 || second > 60 || in_day > SECONDS_PER_DAY {
+    let is_beyond_minute = i64::from(second) * MICROS_PER_SECOND + fraction > 60 * MICROS_PER_SECOND;
+    if !(1..=12).contains(&month) || day == 0 || is_beyond_minute || minute > 59 || in_day > SECONDS_PER_DAY {
         return None;
     }
     let days = days_from_civil(year, month, day);

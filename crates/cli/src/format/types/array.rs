@@ -121,7 +121,9 @@ impl<'a> Builder<'a> {
     /// Writes the header.
     pub(super) fn finish(self) -> Result<(), Refusal> {
         let Builder { element, out, start, sizes, leaf, lower_bounds, has_null, depth, .. } = self;
-        if depth != 0 || sizes[0].is_none() {
+        // `{{}}` is refused, as before PostgreSQL 17.
+        let is_empty_within = leaf.is_none() && sizes[1].is_some();
+        if depth != 0 || sizes[0].is_none() || is_empty_within {
             return Err(MALFORMED);
         }
         // Without elements there are no dimensions.

@@ -326,17 +326,16 @@ fn parse_iso(text: &[u8]) -> Result<Interval, Refusal> {
         }
         let (number, behind) = number(rest)?;
         let (&designator, behind) = behind.split_first().ok_or(REFUSED)?;
-        let (bit, unit) = match (designator.to_ascii_uppercase(), in_time) {
-            (b'Y', false) => (8, Unit::Months(12)),
-            (b'M', false) => (7, Unit::Months(1)),
-            (b'W', false) => (6, Unit::Days(7)),
-            (b'D', false) => (5, Unit::Days(1)),
-            (b'H', true) => (4, Unit::Micros(MICROS_PER_HOUR)),
-            (b'M', true) => (3, Unit::Micros(MICROS_PER_MINUTE)),
-            (b'S', true) => (2, Unit::Micros(MICROS_PER_SECOND)),
+        let unit = match (designator.to_ascii_uppercase(), in_time) {
+            (b'Y', false) => Unit::Months(12),
+            (b'M', false) => Unit::Months(1),
+            (b'W', false) => Unit::Days(7),
+            (b'D', false) => Unit::Days(1),
+            (b'H', true) => Unit::Micros(MICROS_PER_HOUR),
+            (b'M', true) => Unit::Micros(MICROS_PER_MINUTE),
+            (b'S', true) => Unit::Micros(MICROS_PER_SECOND),
             _ => return Err(REFUSED),
         };
-        sum.see(bit)?;
         sum.add(number, unit)?;
         rest = behind;
     }

@@ -20,7 +20,7 @@ const FAMILY_V6: u8 = 3;
 pub(super) fn parse(text: &[u8], is_cidr: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| NO_ADDRESS)?;
     let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(prefix_length(length)?)),
+        Some((address, length)) => (address, Some(prefix_length(length, address.contains(':'))?)),
         None => (text, None),
     };
     if address.contains(':') {
@@ -30,7 +30,9 @@ pub(super) fn parse(text: &[u8], is_cidr: bool, out: &mut Vec<u8>) -> Result<(),
     let (octets, count) = parse_v4(address)?;
     let length = match length {
         // An abbreviated address must have what the length counts.
-        Some(length) if count < 4 && usize::from(length).div_ceil(8) > count => return Err(NO_ADDRESS),
+        Some(length) if !is_cidr && count < 4 && usize::from(length).div_ceil(8) > count => {
+            return Err(NO_ADDRESS);
+        }
         Some(length) => length,
         None if is_cidr => classful_length(octets[0], count),
         None if count == 4 => 32,
@@ -39,10 +41,10 @@ pub(super) fn parse(text: &[u8], is_cidr: bool, out: &mut Vec<u8>) -> Result<(),
     put(FAMILY_V4, &octets, length, is_cidr, out)
 }
 
-fn prefix_length(text: &str) -> Result<u8, Refusal> {
-    let is_plain = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
-        && (text == "0" || !text.starts_with('0'));
+fn prefix_length(text: &str, is_v6: bool) -> Result<u8, Refusal> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // BIND's code takes leading zeros for one of the two.
+    let is_plain = is_number && !(is_v6 && text.len() > 1 && text.starts_with('0'));
     text.parse().ok().filter(|_| is_plain).ok_or("not the length of a network")
 }
 

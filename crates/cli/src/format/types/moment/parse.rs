@@ -212,6 +212,12 @@ impl<'a> Reader<'a> {
                 set(&mut self.month, number(&digits[4..6])?)?;
                 self.set_year_and_day(&digits[..4], &digits[6..])
             }
+            6 if !self.has_day() && self.month.is_none() => {
+                let year = number(&digits[..2])?;
+                set(&mut self.year, if year < 70 { 2000 + year } else { 1900 + year })?;
+                set(&mut self.month, number(&digits[2..4])?)?;
+                set(&mut self.day, number(&digits[4..])?)
+            }
             1..=2 if self.month.is_some() => Err(AMBIGUOUS),
             _ => Err(NO_MOMENT),
         }
@@ -248,7 +254,7 @@ impl<'a> Reader<'a> {
 
     fn set_time(&mut self, hours: i64, minutes: i64, seconds: i64, fraction: i64) -> Result<(), Refusal> {
         self.after_t = false;
-        if hours > 24 || minutes > 59 || seconds > 60 {
+        if hours > 24 || minutes > 59 || seconds * MICROS_PER_SECOND + fraction > 60 * MICROS_PER_SECOND {
             return Err(FIELD_OUT_OF_RANGE);
         }
         let micros = ((hours * 60 + minutes) * 60 + seconds) * MICROS_PER_SECOND + fraction;
