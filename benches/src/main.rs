@@ -45,6 +45,8 @@ enum Mode {
     /// A cluster whose round trip the lines on stdin set, in milliseconds
     #[command(hide = true)]
     Simulated,
+    /// JSON into typed columns, alone and in this process: for profilers
+    Typed,
 }
 
 /// What to run, and how often.
@@ -97,6 +99,8 @@ enum Part {
     Memory,
     /// The broker itself
     Broker,
+    /// JSON into typed columns
+    Typed,
 }
 
 impl Options {
@@ -110,6 +114,7 @@ fn main() -> Result<ExitCode> {
     match arguments.mode {
         Some(Mode::Measure { report, command }) => measure::wrap(&report, &command),
         Some(Mode::Simulated) => simulated::serve(),
+        Some(Mode::Typed) => scenarios::typed::print(),
         None => bench(arguments.options),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Unit {
     Milliseconds,
     /// Memory: 1,000,000 bytes.
     Megabytes,
+    /// 1,000,000 bytes for each second of one core.
+    MegabytesPerSecond,
     /// A ratio.
     Times,
 }
@@ -66,6 +68,7 @@ impl Unit {
             Self::RecordsPerSecond => "records/s",
             Self::Milliseconds => "ms",
             Self::Megabytes => "MB",
+            Self::MegabytesPerSecond => "MB/s",
             Self::Times => "times",
         }
     }

@@ -104,7 +104,9 @@ fn with_unit(value: f64, unit: Unit) -> String {
     match unit {
         Unit::RecordsPerSecond if value >= 1e6 => format!("{:.2} M/s", value / 1e6),
         Unit::RecordsPerSecond => format!("{:.0} k/s", value / 1e3),
-        Unit::Milliseconds | Unit::Megabytes => format!("{value:.1} {}", unit.name()),
+        Unit::Milliseconds | Unit::Megabytes | Unit::MegabytesPerSecond => {
+            format!("{value:.1} {}", unit.name())
+        }
         Unit::Times => format!("{value:.2} {}", unit.name()),
     }
 }

@@ -6,6 +6,7 @@ mod latency;
 mod memory;
 mod round_trip;
 mod throughput;
+pub(crate) mod typed;
 
 use anyhow::Result;
 
@@ -41,6 +42,9 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
                 scenario(lab, server, report)?;
             }
         }
+    }
+    if lab.options.wants(Part::Typed) {
+        typed::run(report)?;
     }
     if let Some(server) = ours()? {
         if lab.options.wants(Part::RoundTrip) {

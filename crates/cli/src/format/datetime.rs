@@ -144,6 +144,48 @@ pub(super) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 /// Reads what PostgreSQL writes with `DateStyle = ISO` (any time zone), and RFC 3339. An offset from UTC is
 /// required: without it the time would depend on where it is read.
 pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
+    parse_rfc3339_utc(text).or_else(|| parse_iso(text))
+}
+
+/// The most frequent form, `2026-11-22T18:48:00.123Z`, without a look at any other.
+#[inline]
+fn parse_rfc3339_utc(text: &[u8]) -> Option<i64> {
+    let (head, rest) = text.split_first_chunk::<19>()?;
+    let mut odd = (head[4] ^ b'-') | (head[7] ^ b'-') | (head[13] ^ b':') | (head[16] ^ b':');
+    odd |= u8::from(head[10] != b'T' && head[10] != b' ');
+    let mut digit = |at: usize| {
+        let digit = head[at].wrapping_sub(b'0');
+        odd |= u8::from(digit > 9);
+        u32::from(digit)
+    };
+    let mut pair = |at: usize| digit(at) * 10 + digit(at + 1);
+    let (century, year, month, day) = (pair(0), pair(2), pair(5), pair(8));
+    let (hour, minute, second) = (pair(11), pair(14), pair(17));
+    let year = century * 100 + year;
+    let fraction = match rest {
+        [b'Z'] => 0,
+        [b'.', digits @ .., b'Z'] if (1..=6).contains(&digits.len()) => {
+            let mut micros = 0;
+            for byte in digits {
+                let digit = byte.wrapping_sub(b'0');
+                odd |= u8::from(digit > 9);
+                micros = micros * 10 + i64::from(digit);
+            }
+            micros * [1, 100_000, 10_000, 1000, 100, 10, 1][digits.len()]
+        }
+        _ => return None,
+    };
+    // Days that only some months have are for the other way to judge.
+    let is_plain = odd == 0 && year > 0 && month.wrapping_sub(1) < 12 && day.wrapping_sub(1) < 28;
+    if !is_plain || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_from_civil(i64::from(year), month, day) - EPOCH_DAYS;
+    let in_day = i64::from(hour * 3600 + minute * 60 + second);
+    Some((days * SECONDS_PER_DAY + in_day) * MICROS_PER_SECOND + fraction)
+}
+
+fn parse_iso(text: &[u8]) -> Option<i64> {
     let text = text.trim_ascii();
     match text {
         b"infinity" => return Some(INFINITY),
@@ -178,7 +220,7 @@ pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    if civil_from_days(days) != (year, month, day) {
+    if day > 28 && civil_from_days(days) != (year, month, day) {
         return None;
     }
     let seconds = days * SECONDS_PER_DAY + in_day - offset_seconds - EPOCH_DIFFERENCE_MS / 1000;
@@ -332,6 +374,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_agrees(text in "[012][0-9]{3}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,6})?Z") {
+            if let Some(micros) = parse_rfc3339_utc(text.as_bytes()) {
+                prop_assert_eq!(parse_iso(text.as_bytes()), Some(micros));
+            }
+        }
+
         #[test]
         fn every_time_survives_both_styles(micros in MIN_MICROS..END_MICROS) {
             prop_assert_eq!(parse_timestamptz(text(micros, Style::Postgres).as_bytes()), Some(micros));

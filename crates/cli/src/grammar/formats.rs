@@ -12,6 +12,11 @@ pub(super) struct FormatArgs {
     #[arg(long, env = "KCOPY_FORMAT", value_name = "FORMAT")]
     pub(super) format: Option<FormatName>,
     /// Columns: NAME [TYPE] [= SOURCE], separated by commas [default: value]
+    ///
+    /// TYPE is any type of PostgreSQL, by any of its names: int8, numeric(12,2), timestamp(3) with time zone, text[].
+    /// SOURCE is key, value, topic, partition, offset, timestamp, timestamp_type, headers, header.NAME, a constant in
+    /// single quotes, or a path into a JSON key or value: value.order.lines[0].sku. A name that is none of these is
+    /// the member of that name of the value.
     #[arg(long, env = "KCOPY_COLUMNS", value_name = "LIST")]
     columns: Option<String>,
     /// What stands for NULL, as in COPY
