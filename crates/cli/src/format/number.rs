@@ -1,5 +1,7 @@
 //! Decimal integers, written and read without allocation.
 
+use super::scan::short_number;
+
 /// Appends `number` in decimal.
 #[inline]
 pub(super) fn put_i64(out: &mut Vec<u8>, number: i64) {
@@ -34,23 +36,12 @@ pub(super) enum IntegerError {
     OutOfRange,
 }
 
-/// So many digits never overflow.
-const SAFE_DIGITS: usize = 18;
-
 /// Reads a decimal integer as PostgreSQL 15 does: spaces around it and a sign are allowed.
 #[inline]
 pub(super) fn parse_i64(bytes: &[u8]) -> Result<i64, IntegerError> {
     // Most are nothing but digits, and few of them.
-    if (1..=SAFE_DIGITS).contains(&bytes.len()) {
-        let (mut number, mut is_plain) = (0, true);
-        for byte in bytes {
-            let digit = byte.wrapping_sub(b'0');
-            is_plain &= digit < 10;
-            number = number * 10 + i64::from(digit);
-        }
-        if is_plain {
-            return Ok(number);
-        }
+    if let Some(number) = short_number(bytes) {
+        return Ok(number);
     }
     parse_any_i64(bytes)
 }

@@ -23,6 +23,58 @@ pub(super) fn is_plain_text(bytes: &[u8]) -> bool {
     none(bytes, |byte| (byte as i8) <= 0)
 }
 
+/// What differs from the digit 0, and bytes that are no digit with their high bit set: the lowest such bit belongs to
+/// the first of them, higher ones may be wrong.
+#[inline(always)]
+fn digits_of(word: &[u8; WORD]) -> (u64, u64) {
+    let digits = u64::from_le_bytes(*word) ^ (ONES * b'0' as u64);
+    // 0 to 9 stay below 0x80; the first that does not has had no carry from those before it.
+    (digits, (digits.wrapping_add(ONES * 0x76) | digits) & HIGH_BITS)
+}
+
+/// How many decimal digits come first.
+#[inline]
+pub(super) fn count_digits(bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(word) = bytes[count..].first_chunk::<WORD>() {
+        let (_, others) = digits_of(word);
+        if others != 0 {
+            return count + others.trailing_zeros() as usize / 8;
+        }
+        count += WORD;
+    }
+    count + bytes[count..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The number that up to 18 decimal digits stand for; none where there is anything else.
+#[inline]
+pub(super) fn short_number(mut bytes: &[u8]) -> Option<i64> {
+    if !(1..=18).contains(&bytes.len()) {
+        return None;
+    }
+    let mut number = 0;
+    while let Some((word, rest)) = bytes.split_first_chunk::<WORD>() {
+        let (digits, others) = digits_of(word);
+        if others != 0 {
+            return None;
+        }
+        // Neighbours are joined: digits to pairs, pairs to fours, fours to eight.
+        let pairs = digits.wrapping_mul(10 * 256 + 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+        let fours = pairs.wrapping_mul(100 * 65536 + 1) >> 16 & 0x0000_ffff_0000_ffff;
+        let eight = fours.wrapping_mul((10_000 << 32) + 1) >> 32;
+        number = number * 100_000_000 + eight as i64;
+        bytes = rest;
+    }
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(number)
+}
+
 /// Bytes to be looked for: those below a limit, and two others (or twice the same).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Special {
@@ -184,6 +236,28 @@ mod tests {
         let mut out = Vec::new();
         special.put_escaped(&mut out, &[b'y'; 1000], escape);
         assert_eq!(out, b"012345".repeat(1000));
+    }
+
+    #[test]
+    fn digits_are_counted_and_read_at_every_length() {
+        let text = b"123456789012345678901234567890";
+        for len in 0..=text.len() {
+            for end in [&b""[..], b"/", b":", b"\xff", b"\x00", b"x1", b"\xb1\xb2\xb3"] {
+                let bytes = [&text[..len], end].concat();
+                assert_eq!(count_digits(&bytes), len, "{}", bytes.escape_ascii());
+                let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<i64>().ok());
+                let expected = number.filter(|_| (1..=18).contains(&bytes.len()));
+                assert_eq!(short_number(&bytes), expected, "{}", bytes.escape_ascii());
+            }
+        }
+        for (text, number) in
+            [("00000000", 0), ("99999999", 99_999_999), ("999999999999999999", 999_999_999_999_999_999)]
+        {
+            assert_eq!(short_number(text.as_bytes()), Some(number));
+        }
+        for text in ["+1234567", "-12345678", "1234 678", "12345678 ", ""] {
+            assert_eq!(short_number(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A walk over JSON text that allocates nothing but a bit of nesting, and knows where it is.
 
-use crate::format::{base64::hex_digit, scan::Special};
+use crate::format::{
+    base64::hex_digit,
+    scan::{Special, count_digits},
+};
 
 /// What is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,8 @@ impl<'a> Scanner<'a> {
     pub(in crate::format) fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes.get(self.position)?;
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            // Most white space is none.
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                 return Some(byte);
             }
             self.position += 1;
@@ -91,6 +95,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over `wanted` if it comes next.
+    #[inline]
     pub(in crate::format) fn take(&mut self, wanted: u8) -> bool {
         let found = self.peek() == Some(wanted);
         self.position += usize::from(found);
@@ -98,6 +103,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over `wanted`.
+    #[inline]
     pub(in crate::format) fn expect(&mut self, wanted: u8, reason: &'static str) -> Result<(), JsonError> {
         if self.take(wanted) { Ok(()) } else { Err(self.error(reason)) }
     }
@@ -235,7 +241,7 @@ impl<'a> Scanner<'a> {
 
     fn digits(&mut self) -> Result<&'a [u8], JsonError> {
         let rest = &self.bytes[self.position..];
-        let len = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let len = count_digits(rest);
         if len == 0 {
             return Err(self.error("a digit was expected"));
         }
@@ -244,6 +250,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps over a string.
+    #[inline]
     pub(in crate::format) fn string(&mut self, rules: Rules) -> Result<RawString, JsonError> {
         self.expect(b'"', "a string was expected")?;
         let start = self.position;
