@@ -214,7 +214,7 @@ impl Drive {
 
     /// The broker closes the connection at the next fetch.
     fn close_a_connection(&self) {
-        let body = r#"{"action":"close","api":"Fetch"}"#;
+        let body = r#"{"action":"close","api":"Fetch","times":1}"#;
         let mut stream = TcpStream::connect(("127.0.0.1", self.control)).expect("the control port");
         let request = format!(
             "POST /faults HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
