@@ -93,6 +93,8 @@ enum Part {
     Latency,
     /// COPY FROM and TO PROGRAM
     Copy,
+    /// kcopy load beside psql
+    Load,
     /// A slow network
     RoundTrip,
     /// The client's memory

@@ -3,6 +3,7 @@
 mod broker;
 mod copy;
 mod latency;
+mod load;
 mod memory;
 mod round_trip;
 mod throughput;
@@ -33,6 +34,7 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         (Part::Throughput, throughput::run as Scenario),
         (Part::Latency, latency::run),
         (Part::Copy, copy::run),
+        (Part::Load, load::run),
     ] {
         if lab.options.wants(part) {
             if let Some(server) = ours()? {

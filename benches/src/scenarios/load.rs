@@ -1,0 +1,119 @@
+//! `kcopy load`, exactly once, beside `psql \copy` of the same rows as a ready binary file.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use kcopy_tests::Database;
+
+use crate::{
+    lab::{Lab, first_line, note},
+    measure::median,
+    report::{Cell, Measure, Report, Row, Target, Unit},
+    server::Server,
+};
+
+const COLUMNS: &str = "(id int8, customer int8, name text, at timestamptz)";
+const DIGEST: &str = "select count(*) || ' ' || sum(hashtextextended(bench::text, 0)) from bench";
+
+/// One connection each, into a table that is logged: positions and rows must share their fate.
+pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()> {
+    if first_line("psql", "--version").is_err() {
+        note("without psql: kcopy load is not compared");
+        report.facts.push(("skipped", "kcopy load beside psql: it is not installed".to_owned()));
+        return Ok(());
+    }
+    let mut database = Database::create();
+    let records = lab.options.records;
+    let topic = server.create_topic(lab, 1)?;
+    fill(lab, server, &topic, records)?;
+    let file = database.folder().join("rows");
+    let (mut theirs, mut ours, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..lab.options.pairs {
+        empty(&mut database);
+        ours.push(load(lab, server, &topic, &database.url())?);
+        loaded.push(database.value(DIGEST));
+        if number == 0 {
+            // The server writes it, and anybody may read it.
+            database.execute(&format!(
+                "copy bench to program 'cat > {0} && chmod 644 {0}' (format binary)",
+                file.display()
+            ));
+        }
+        empty(&mut database);
+        let copy = format!("\\copy bench from '{}' (format binary)", file.display());
+        let url = database.url();
+        theirs.push(timed(Command::new("psql").args(["-q", "-X", "-d", &url, "-c", &copy]))?);
+        loaded.push(database.value(DIGEST));
+    }
+    ensure!(loaded.iter().all(|sum| *sum == loaded[0]), "psql and kcopy loaded different rows: {loaded:?}");
+    ensure!(loaded[0].starts_with(&format!("{records} ")), "{} rows and not {records}", loaded[0]);
+    fs::remove_file(&file)?;
+    server.delete_topic(&topic)?;
+    let cell = |times: &[Duration]| Cell {
+        value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
+        unit: Unit::RecordsPerSecond,
+        cpu_seconds: None,
+    };
+    let ratios = theirs.iter().zip(&ours).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+    report.push(Row {
+        scenario: "kcopy load, exactly once".to_owned(),
+        broker: server.name().to_owned(),
+        against: "psql \\copy, binary".to_owned(),
+        theirs: Some(cell(&theirs)),
+        ours: cell(&ours),
+        wall: Some(median(ratios)),
+        cpu: None,
+        targets: vec![Target::AtLeast(Measure::Wall, 0.6)],
+    });
+    Ok(())
+}
+
+fn empty(database: &mut Database) {
+    database.execute(&format!(
+        "drop table if exists bench; create table bench {COLUMNS} with (autovacuum_enabled = false); checkpoint"
+    ));
+}
+
+/// JSON of about 100 bytes: two integers, a text, a time.
+fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
+    let path = lab.path("load-input");
+    let mut lines = String::with_capacity(110 * usize::try_from(records)?);
+    for id in 0..records {
+        let (customer, second) = (id.wrapping_mul(2_654_435_761) % 10_000_000, id % 60);
+        writeln!(
+            lines,
+            "{{\"id\":{0},\"customer\":{customer},\"name\":\"customer number {customer:08}\",\
+             \"at\":\"2026-01-31T12:00:{second:02}.{1:06}Z\"}}",
+            1_000_000_000 + id,
+            id % 1_000_000
+        )?;
+    }
+    fs::write(&path, lines).with_context(|| format!("writing {}", path.display()))?;
+    let input = fs::File::open(&path)?;
+    let mut produce = Command::new(&lab.kcopy);
+    produce
+        .args(["produce", topic, "-b", server.bootstrap(), "--format", "raw", "-q"])
+        .stdin(Stdio::from(input));
+    timed(&mut produce)?;
+    fs::remove_file(&path)?;
+    Ok(())
+}
+
+fn load(lab: &Lab, server: &Server, topic: &str, url: &str) -> Result<Duration> {
+    let mut load = Command::new(&lab.kcopy);
+    load.args(["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", url, "-q"]);
+    timed(&mut load)
+}
+
+fn timed(command: &mut Command) -> Result<Duration> {
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("{command:?} does not start"))?;
+    let elapsed = started.elapsed();
+    ensure!(status.success(), "{command:?} ends with {status}");
+    Ok(elapsed)
+}
