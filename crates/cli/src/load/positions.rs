@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kcopy_client::{Assignment, Client, ConsumerConfig, EndOffset, PartitionRange, StartOffset, wire::Str};
+use kcopy_client::{
+    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, PartitionRange, StartOffset, wire::Str,
+};
 use tokio_postgres::{Client as Postgres, Transaction};
 
 use super::{catalog::Table, trouble::Trouble};
@@ -80,6 +82,7 @@ struct Stored {
     next_offset: i64,
     cluster_id: Option<String>,
     topic_id: Option<String>,
+    leader_epoch: Option<i32>,
 }
 
 /// What the cluster says of one partition.
@@ -107,6 +110,7 @@ impl Survey<'_> {
         let known = self.known_topics(&transaction, assigned).await?;
         let mut stored = self.stored(&transaction, assigned).await?;
         let starts = self.first_starts(assigned, &stored, &known).await?;
+        let cut = self.epoch_ends(assigned, &stored).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {
             let key = (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition);
@@ -118,7 +122,8 @@ impl Survey<'_> {
                     position
                 }
                 Some(stored) => {
-                    let loss = loss(&stored, cluster_id.as_deref(), &seen);
+                    let cut = cut.get(&(assigned.topic.clone(), assigned.partition)).copied();
+                    let loss = loss(&stored, cluster_id.as_deref(), &seen, cut);
                     match loss {
                         None => stored.next_offset,
                         Some(loss) if !self.plan.accepts_loss => {
@@ -194,17 +199,48 @@ impl Survey<'_> {
     ) -> Result<HashMap<(u32, String, i32), Stored>, Trouble> {
         let (targets, topics) = self.targets(assigned);
         let partitions: Vec<i32> = assigned.iter().map(|assigned| assigned.partition).collect();
-        let stored = "select o.target::oid, o.topic, o.partition, o.next_offset, o.cluster_id, o.topic_id \
+        let stored = "select o.target::oid, o.topic, o.partition, o.next_offset, o.cluster_id, o.topic_id, o.leader_epoch \
                       from kcopy.offsets o join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition) \
                       on o.target = w.target and o.topic = w.topic and o.partition = w.partition \
                       order by 1, 2, 3 for update of o";
         let rows = transaction.query(stored, &[&targets, &topics, &partitions]).await;
         let rows = rows.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
         let rows = rows.iter().map(|row| {
-            let stored = Stored { next_offset: row.get(3), cluster_id: row.get(4), topic_id: row.get(5) };
+            let stored = Stored {
+                next_offset: row.get(3),
+                cluster_id: row.get(4),
+                topic_id: row.get(5),
+                leader_epoch: row.get(6),
+            };
             ((row.get(0), row.get(1), row.get(2)), stored)
         });
         Ok(rows.collect())
+    }
+
+    /// Where the leader epochs end under which the last loaded records were written.
+    async fn epoch_ends(
+        &self,
+        assigned: &[Assigned],
+        stored: &HashMap<(u32, String, i32), Stored>,
+    ) -> Result<HashMap<(Str, i32), i64>, Trouble> {
+        let mut questions = Vec::new();
+        for it in assigned {
+            let key = (self.tables[it.table].oid, it.topic.to_string(), it.partition);
+            if let Some(epoch) = stored.get(&key).and_then(|stored| stored.leader_epoch) {
+                questions.push(EpochQuery::new(it.topic.clone(), it.partition, epoch));
+            }
+        }
+        if questions.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let answers = self.client.epoch_ends(&questions).await.map_err(|error| Trouble::kafka(&error))?;
+        let mut ends = HashMap::new();
+        for (question, answer) in questions.into_iter().zip(answers) {
+            if let Some(end) = answer.map_err(|error| Trouble::kafka(&error))? {
+                ends.insert((question.topic, question.partition), end.end_offset);
+            }
+        }
+        Ok(ends)
     }
 
     /// Where topics begin that were never loaded into their table.
@@ -322,7 +358,7 @@ struct Loss {
     go_on_at: i64,
 }
 
-fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> Option<Loss> {
+fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen, epoch_end: Option<i64>) -> Option<Loss> {
     let next = stored.next_offset;
     let first = seen.range.log_start_offset;
     let end = seen.range.high_watermark;
@@ -361,6 +397,17 @@ fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> Option<Loss> 
         return lost(
             format!("the log was cut short: {next} is the next offset to load, and the log ends at {end}"),
             end,
+        );
+    }
+    // KIP-320: the log may have grown again behind the cut.
+    if let Some(epoch_end) = epoch_end.filter(|epoch_end| *epoch_end < next) {
+        return lost(
+            format!(
+                "the log was cut short at {epoch_end} and written anew from there: offsets {epoch_end} to {} were \
+                 loaded and are others now",
+                next - 1
+            ),
+            epoch_end.max(first),
         );
     }
     None
