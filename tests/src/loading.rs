@@ -34,7 +34,7 @@ impl Loading {
     pub fn on(broker: Broker, mut database: Database) -> Self {
         // Roles belong to the whole cluster, and the tests of a program share one.
         static INSTALLING: Mutex<()> = Mutex::new(());
-        let path = server_program(&database.folder(), &broker);
+        let path = server_program(&database.folder(), broker.bootstrap());
         let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
         database.execute(&installation(&path));
         drop(installing);
@@ -80,10 +80,10 @@ impl Loading {
 ///
 /// # Panics
 /// When it cannot be written.
-pub fn server_program(folder: &Path, broker: &Broker) -> PathBuf {
+pub fn server_program(folder: &Path, brokers: &str) -> PathBuf {
     // The name holds what has to be quoted, for SQL and for the shell.
     let path = folder.join(r"it's kc$(opy) \\ here");
-    let script = format!("#!/bin/sh\nKCOPY_BROKERS={} exec kcopy \"$@\"\n", broker.bootstrap());
+    let script = format!("#!/bin/sh\nKCOPY_BROKERS={brokers} exec kcopy \"$@\"\n");
     fs::write(&path, script).expect("a script");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its rights");
     path

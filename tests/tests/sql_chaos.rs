@@ -129,7 +129,7 @@ fn nothing_is_lost_and_nothing_twice_whatever_is_killed() {
     let broker = Broker::ours(&[]);
     let topic = broker.create("numbers", PARTITIONS as u32);
     let mut server = Server::start();
-    let path = server_program(&server.folder(), &broker);
+    let path = server_program(&server.folder(), broker.bootstrap());
     let mut client = server.connect();
     client.batch_execute(&installation(&path)).expect("kcopy sql");
     client

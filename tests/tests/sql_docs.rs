@@ -17,7 +17,7 @@ fn each_block_of_the_documentation_runs() {
     let topic = loading.topic("events", 1);
     loading.produce(&topic, 0, &["k\t{}"]);
 
-    let program = server_program(&loading.database.folder(), &loading.broker);
+    let program = server_program(&loading.database.folder(), loading.broker.bootstrap());
     // file_fdw takes its command as it is, so the folder of the server's program stands in front of it.
     let peek = loading.database.folder().join("peek");
     fs::copy(&program, &peek).expect("a copy of the program");

@@ -270,7 +270,7 @@ fn nobody_gets_more_than_he_was_given() {
 #[test]
 fn it_is_installed_again_and_removed() {
     let mut loading = setting();
-    let path = server_program(&loading.database.folder(), &loading.broker);
+    let path = server_program(&loading.database.folder(), loading.broker.bootstrap());
     loading.database.execute("reset role; create table t(v text); grant insert, select on t to mallory");
     loading.load("'bait', 't', columns => 'v = value', max_rows => 1");
     // Another version is noticed, and the upgrade keeps positions and grants.

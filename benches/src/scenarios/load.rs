@@ -1,14 +1,16 @@
-//! `kcopy load`, exactly once, beside `psql \copy` of the same rows as a ready binary file.
+//! `kcopy load`, exactly once, beside `psql \copy` of the same rows as a ready binary file, and `kcopy.load` inside
+//! PostgreSQL beside COPY FROM PROGRAM 'cat' of that file.
 
 use std::{
     fmt::Write as _,
     fs,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use kcopy_tests::Database;
+use kcopy_tests::{Database, installation, server_program};
 
 use crate::{
     lab::{Lab, first_line, note},
@@ -52,25 +54,87 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
     }
     ensure!(loaded.iter().all(|sum| *sum == loaded[0]), "psql and kcopy loaded different rows: {loaded:?}");
     ensure!(loaded[0].starts_with(&format!("{records} ")), "{} rows and not {records}", loaded[0]);
+    report.push(row(
+        ("kcopy load, exactly once", "psql \\copy, binary"),
+        server,
+        records,
+        (&theirs, &ours),
+        0.6,
+    ));
+
+    let inside = inside(lab, server, &mut database, &topic, &file, &loaded[0])?;
     fs::remove_file(&file)?;
     server.delete_topic(&topic)?;
+    let cat = "COPY FROM PROGRAM 'cat', binary";
+    report.push(row(("kcopy.load, straight", cat), server, records, (&inside.cat, &inside.straight), 0.85));
+    report.push(row(("kcopy.load, staged", cat), server, records, (&inside.cat, &inside.staged), 0.45));
+    Ok(())
+}
+
+fn row(
+    (scenario, against): (&str, &str),
+    server: &Server,
+    records: u64,
+    (theirs, ours): (&[Duration], &[Duration]),
+    target: f64,
+) -> Row {
     let cell = |times: &[Duration]| Cell {
         value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
         unit: Unit::RecordsPerSecond,
         cpu_seconds: None,
     };
-    let ratios = theirs.iter().zip(&ours).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
-    report.push(Row {
-        scenario: "kcopy load, exactly once".to_owned(),
+    let ratios = theirs.iter().zip(ours).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
+    Row {
+        scenario: scenario.to_owned(),
         broker: server.name().to_owned(),
-        against: "psql \\copy, binary".to_owned(),
-        theirs: Some(cell(&theirs)),
-        ours: cell(&ours),
+        against: against.to_owned(),
+        theirs: Some(cell(theirs)),
+        ours: cell(ours),
         wall: Some(median(ratios)),
         cpu: None,
-        targets: vec![Target::AtLeast(Measure::Wall, 0.6)],
-    });
-    Ok(())
+        targets: vec![Target::AtLeast(Measure::Wall, target)],
+    }
+}
+
+/// What the server's own three ways took.
+#[derive(Default)]
+struct Inside {
+    cat: Vec<Duration>,
+    straight: Vec<Duration>,
+    staged: Vec<Duration>,
+}
+
+/// `kcopy.load` by a role that may run programs, by one that may not, and `cat` of the same rows.
+fn inside(
+    lab: &Lab,
+    server: &Server,
+    database: &mut Database,
+    topic: &str,
+    file: &Path,
+    digest: &str,
+) -> Result<Inside> {
+    database.execute(&installation(&server_program(&database.folder(), server.bootstrap())));
+    database.execute("drop role if exists bench_loader; create role bench_loader in role kcopy_loader");
+    let mut times = Inside::default();
+    let cat = format!("copy bench from program 'cat {}' (format binary)", file.display());
+    let load = format!("select count(*) from kcopy.load('{topic}', 'bench')");
+    for _ in 0..lab.options.pairs {
+        let Inside { cat: by_cat, straight, staged } = &mut times;
+        for (role, sql, times) in
+            [("none", &cat, by_cat), ("none", &load, straight), ("bench_loader", &load, staged)]
+        {
+            empty(database);
+            database.execute("truncate kcopy.offsets; grant insert, select on bench to bench_loader");
+            database.execute(&format!("set role {role}"));
+            let started = Instant::now();
+            database.execute(sql);
+            times.push(started.elapsed());
+            database.execute("reset role");
+            let loaded = database.value(DIGEST);
+            ensure!(loaded == digest, "{sql} as {role} loaded other rows: {loaded}");
+        }
+    }
+    Ok(times)
 }
 
 fn empty(database: &mut Database) {
