@@ -27,6 +27,10 @@ static:
 interop *ARGS:
     scripts/interop {{ARGS}}
 
+# A thousand kills of everything that takes part in exactly-once loading, each way
+chaos KILLS="1000":
+    KCOPY_KILLS={{KILLS}} KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test load_kill --test sql_chaos -- --nocapture
+
 # Hostile bytes against every decoder: `just fuzz 10000000`
 fuzz CASES="1000000":
     scripts/fuzz {{CASES}}
