@@ -55,7 +55,7 @@ fn the_programs_name_chooses_the_grammar() {
 #[test]
 fn the_environment_is_checked_like_the_command_line() {
     for (variables, args, part) in [
-        (&[("KCOPY_BROKERS", "h:0")][..], &["topic", "list"][..], "no port between 1 and 65535"),
+        (&[("KCOPY_BROKERS", "h:0")][..], &["topic", "list"][..], "a port is 1 to 65535"),
         (&[("KCOPY_MAX_TIME", "5")], &["consume", "t"], "\"5\" is no duration"),
         (&[("KCOPY_FOLLOW", "perhaps")], &["consume", "t"], "expected true or false"),
         (&[("KCOPY_FORMAT", "yaml")], &["consume", "t"], "possible values"),
