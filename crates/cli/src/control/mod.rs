@@ -1,5 +1,5 @@
 //! The control port of `kcopy broker`: HTTP/1.1 with JSON bodies, so that a test in any language can disturb and watch
-//! the cluster. [`api`] says what can be asked.
+//! the cluster. `api` says what can be asked.
 
 mod api;
 mod http;
