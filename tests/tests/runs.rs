@@ -78,3 +78,16 @@ fn a_command_beside_the_broker_needs_no_address() {
     let output = run(&mut command).expect_code(7);
     assert_eq!(output.text(), "hi\n");
 }
+
+#[test]
+fn each_broker_is_a_cluster_of_its_own() {
+    let id = || {
+        let broker = Broker::ours(&[]);
+        let described =
+            run(program("kcopy").args(["cluster", "describe", "--json", "-b", broker.bootstrap()]));
+        let described = described.expect_success().text().to_owned();
+        described.lines().find(|line| line.contains("cluster_id")).expect("an id").to_owned()
+    };
+    // Positions in the one mean nothing in the other, and nobody would notice.
+    assert_ne!(id(), id());
+}

@@ -436,3 +436,26 @@ fn odd_settings_of_the_session_change_nothing() {
         );
     }
 }
+
+#[test]
+fn arrays_of_the_targets_own_types_and_json_that_postgresql_cannot_hold() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("own-arrays", 1);
+    let deep = format!("{{\"moods\":[\"sad\"],\"doc\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    loading
+        .broker
+        .kcopy("produce", &[&topic, "--format", "raw"], b"{\"moods\":[\"sad\",null,\"7\"]}\n")
+        .expect_success();
+    loading.database.execute(
+        "create type mood as enum ('7', 'sad'); create domain small as int check (value < 9);
+         create table own(moods mood[], numbers small[], doc jsonb)",
+    );
+    assert_eq!(loading.load(&format!("'{topic}', 'own'")), ["0|1|0|1"]);
+    assert_eq!(loading.database.value("select moods::text from own"), "{sad,NULL,7}");
+    loading.broker.kcopy("produce", &[&topic, "--format", "raw"], deep.as_bytes()).expect_success();
+    loading.broker.kcopy("produce", &[&topic, "--format", "raw"], b"{\"numbers\":[1,2]}\n").expect_success();
+    let error = loading.error(&format!("'{topic}', 'own'"));
+    assert!(error.message.contains("nested more than 5000 deep"), "{error:?}");
+    assert_eq!(loading.load(&format!("'{topic}', 'own', on_error => 'skip'")), ["0|1|1|3"]);
+    assert_eq!(loading.database.value("select numbers::text from own where numbers is not null"), "{1,2}");
+}

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use kcopy_tests::{Database, installation, server_program};
+use kcopy_tests::{Database, installation, kcopy_bin, server_program};
 
 use crate::{
     lab::{Lab, first_line, note},
@@ -37,7 +37,7 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
     let (mut theirs, mut ours, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..lab.options.pairs {
         empty(&mut database);
-        ours.push(load(lab, server, &topic, &database.url())?);
+        ours.push(load(server, &topic, &database.url())?);
         loaded.push(database.value(DIGEST));
         if number == 0 {
             // The server writes it, and anybody may read it.
@@ -159,7 +159,7 @@ fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
     }
     fs::write(&path, lines).with_context(|| format!("writing {}", path.display()))?;
     let input = fs::File::open(&path)?;
-    let mut produce = Command::new(&lab.kcopy);
+    let mut produce = Command::new(kcopy_bin());
     produce
         .args(["produce", topic, "-b", server.bootstrap(), "--format", "raw", "-q"])
         .stdin(Stdio::from(input));
@@ -168,8 +168,8 @@ fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
     Ok(())
 }
 
-fn load(lab: &Lab, server: &Server, topic: &str, url: &str) -> Result<Duration> {
-    let mut load = Command::new(&lab.kcopy);
+fn load(server: &Server, topic: &str, url: &str) -> Result<Duration> {
+    let mut load = Command::new(kcopy_bin());
     load.args(["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", url, "-q"]);
     timed(&mut load)
 }

@@ -166,6 +166,13 @@ impl LoadArgs {
                 parsed => parsed.map_err(|reason| format!("--from: {reason}"))?,
             },
         };
+        if let OnError::DeadLetter(topic) = &self.on_error
+            && self.topics.contains(topic)
+        {
+            return Err(format!(
+                "--on-error dead-letter={topic}: its records would be loaded again and again"
+            ));
+        }
         let columns = self.columns.as_deref().map(Columns::parse).transpose();
         let partitions = self.partitions.as_deref().map(parse_partitions).transpose();
         Ok(Plan::Load(Box::new(Load {

@@ -107,6 +107,12 @@ fn every_help_opens_with_examples() {
 }
 
 #[test]
+fn dead_letters_are_not_loaded_again() {
+    let Err(error) = parse("load a b --into t --on-error dead-letter=b") else { panic!("it was taken") };
+    assert!(error.to_string().contains("loaded again and again"), "{error}");
+}
+
+#[test]
 fn consume_is_bounded_text_from_the_beginning() {
     let plan = consume("orders");
     assert_eq!(plan.topics, TopicSelection::Names(vec!["orders".into()]));

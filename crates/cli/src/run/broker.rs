@@ -1,6 +1,7 @@
 //! `kcopy broker`: an in-memory cluster, alone or around a command.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io::{self, IsTerminal, Write},
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
@@ -54,7 +55,9 @@ async fn serve(plan: &BrokerPlan) -> Result<(), Failure> {
     // Before the line that says the broker is ready: from then on a signal may come.
     let mut signals = Signals::new()?;
     let (host, port) = &plan.listen;
-    let mut builder = MiniCluster::builder().listen(host, *port).nodes(plan.nodes.into());
+    // A cluster and topics of its own each time: positions in another one mean nothing here.
+    let seed = RandomState::new().hash_one(std::process::id());
+    let mut builder = MiniCluster::builder().listen(host, *port).nodes(plan.nodes.into()).seed(seed);
     for (topic, partitions) in &plan.topics {
         builder = match partitions {
             Some(partitions) => builder.topic(topic, *partitions),

@@ -158,7 +158,7 @@ BEGIN
             EXECUTE statement USING first_row, last_row;
         END LOOP;
         RETURN '{}';
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR statement_too_complex THEN
         IF first_row = last_row THEN
             EXECUTE format('INSERT INTO kcopy.rejected (target, topic, partition, "offset", key, value, reason)'
                     ' SELECT $1, $2, kcopy_partition, kcopy_offset, kcopy_key, kcopy_value, $3 FROM pg_temp.%I'

@@ -110,7 +110,9 @@ BEGIN
             END IF;
             base := kcopy.base_type(attribute.atttypid);
             names := names || name;
-            types := types || coalesce(kcopy.plain_type(base), 'text');
+            -- Arrays of other types come as arrays of their text forms.
+            types := types || coalesce(kcopy.plain_type(base), CASE
+                WHEN (SELECT typcategory = 'A' FROM pg_type WHERE oid = base) THEN 'text[]' ELSE 'text' END);
             -- PostgreSQL's own types need no cast; a type without its length lets a longer text be an error.
             casts := casts || CASE WHEN kcopy.plain_type(base) IS NULL
                 THEN '::' || format_type(attribute.atttypid, -1) ELSE '' END;

@@ -42,6 +42,10 @@ pub(in crate::format) struct RawString {
 const MAX_INTEGER_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 
+/// How deep json and jsonb may be nested. PostgreSQL's limit is its stack, and 2 MB, the default, are enough for
+/// twice this.
+const MAX_DEPTH: usize = 5000;
+
 /// Walks JSON text, which must be valid UTF-8 (checked by the caller where it matters).
 #[derive(Debug, Clone)]
 pub(in crate::format) struct Scanner<'a> {
@@ -54,14 +58,18 @@ impl<'a> Scanner<'a> {
         Scanner { bytes, position: 0 }
     }
 
-    /// Checks that `bytes` are one JSON text. `nesting` is room that is used again from text to text.
+    /// Checks that `bytes` are one JSON text that a column of type json or jsonb can hold. `nesting` is room that is used again from text to text.
     pub(in crate::format) fn check(
         bytes: &'a [u8],
         rules: Rules,
         nesting: &mut Nesting,
     ) -> Result<(), JsonError> {
         let mut scanner = Scanner::new(bytes);
+        nesting.clear();
         scanner.value(rules, nesting)?;
+        if nesting.deepest > MAX_DEPTH {
+            return Err(scanner.error("PostgreSQL has no stack for JSON that is nested more than 5000 deep"));
+        }
         scanner.end()
     }
 
@@ -371,12 +379,14 @@ pub(in crate::format) struct Nesting {
     outer: Vec<u64>,
     bits: u64,
     depth: usize,
+    /// How deep the value was that was walked last.
+    deepest: usize,
 }
 
 impl Nesting {
     fn clear(&mut self) {
         self.outer.clear();
-        (self.bits, self.depth) = (0, 0);
+        (self.bits, self.depth, self.deepest) = (0, 0, 0);
     }
 
     fn push(&mut self, is_object: bool) {
@@ -385,6 +395,7 @@ impl Nesting {
         }
         self.bits = self.bits << 1 | u64::from(is_object);
         self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
     }
 
     fn pop(&mut self) {
@@ -489,8 +500,8 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_limited_by_memory_only() {
-        for depth in [1, 63, 64, 65, 128, 129, 100_000] {
+    fn nesting_is_limited_by_what_postgresql_holds() {
+        for depth in [1, 63, 64, 65, 128, 129, MAX_DEPTH / 2] {
             let mut text = "[".repeat(depth);
             text.push_str(&"{\"a\":".repeat(depth));
             text.push('1');
@@ -500,6 +511,10 @@ mod tests {
             text.pop();
             assert!(check(&text, Rules::Jsonb).is_err(), "{depth}");
         }
+        let mut nesting = Nesting::default();
+        let deep = ["[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1)].concat();
+        assert!(Scanner::check(deep.as_bytes(), Rules::Json, &mut nesting).is_err());
+        assert_eq!(Scanner::check(b"1", Rules::Json, &mut nesting), Ok(()), "what was before does not count");
     }
 
     #[test]
