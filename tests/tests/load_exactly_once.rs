@@ -368,7 +368,11 @@ fn a_log_cut_short_names_the_gap() {
     setting.database.execute("update kcopy.offsets set next_offset = 50");
     let short = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
     assert!(short.stderr.contains("50 is the next offset to load, and the log ends at 20"), "{short:?}");
-    setting.database.execute("update kcopy.offsets set next_offset = 20, cluster_id = 'other'");
+    // An epoch that the leader knows nothing of: the log lost it, and has grown again.
+    setting.database.execute("update kcopy.offsets set next_offset = 20, leader_epoch = 999");
+    let unknown = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
+    assert!(unknown.stderr.contains("knows nothing of the epoch of offset 19"), "{unknown:?}");
+    setting.database.execute("update kcopy.offsets set leader_epoch = null, cluster_id = 'other'");
     let other = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
     assert!(other.stderr.contains("one of cluster other"), "{other:?}");
 }

@@ -217,12 +217,13 @@ impl Survey<'_> {
         Ok(rows.collect())
     }
 
-    /// Where the leader epochs end under which the last loaded records were written.
+    /// Where the leader epochs end under which the last loaded records were written; None for one that the leader
+    /// knows nothing of.
     async fn epoch_ends(
         &self,
         assigned: &[Assigned],
         stored: &HashMap<(u32, String, i32), Stored>,
-    ) -> Result<HashMap<(Str, i32), i64>, Trouble> {
+    ) -> Result<HashMap<(Str, i32), Option<i64>>, Trouble> {
         let mut questions = Vec::new();
         for it in assigned {
             let key = (self.tables[it.table].oid, it.topic.to_string(), it.partition);
@@ -236,9 +237,8 @@ impl Survey<'_> {
         let answers = self.client.epoch_ends(&questions).await.map_err(|error| Trouble::kafka(&error))?;
         let mut ends = HashMap::new();
         for (question, answer) in questions.into_iter().zip(answers) {
-            if let Some(end) = answer.map_err(|error| Trouble::kafka(&error))? {
-                ends.insert((question.topic, question.partition), end.end_offset);
-            }
+            let end = answer.map_err(|error| Trouble::kafka(&error))?.map(|end| end.end_offset);
+            ends.insert((question.topic, question.partition), end);
         }
         Ok(ends)
     }
@@ -358,7 +358,12 @@ struct Loss {
     go_on_at: i64,
 }
 
-fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen, epoch_end: Option<i64>) -> Option<Loss> {
+fn loss(
+    stored: &Stored,
+    cluster_id: Option<&str>,
+    seen: &Seen,
+    epoch_end: Option<Option<i64>>,
+) -> Option<Loss> {
     let next = stored.next_offset;
     let first = seen.range.log_start_offset;
     let end = seen.range.high_watermark;
@@ -400,15 +405,19 @@ fn loss(stored: &Stored, cluster_id: Option<&str>, seen: &Seen, epoch_end: Optio
         );
     }
     // KIP-320: the log may have grown again behind the cut.
-    if let Some(epoch_end) = epoch_end.filter(|epoch_end| *epoch_end < next) {
-        return lost(
+    match epoch_end {
+        Some(None) => lost(
+            format!("the log was cut short: its leader knows nothing of the epoch of offset {}", next - 1),
+            first,
+        ),
+        Some(Some(epoch_end)) if epoch_end < next => lost(
             format!(
                 "the log was cut short at {epoch_end} and written anew from there: offsets {epoch_end} to {} were \
                  loaded and are others now",
                 next - 1
             ),
             epoch_end.max(first),
-        );
+        ),
+        _ => None,
     }
-    None
 }
