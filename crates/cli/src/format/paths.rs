@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::{
     columns::Step,
     json::{JsonError, Nesting, Rules, Scanner},
+    scan::Pattern,
     types::JsonKind,
 };
 
@@ -35,12 +36,24 @@ pub(super) struct Paths {
 #[derive(Debug, Default)]
 struct Node {
     /// Sorted by length and bytes.
-    members: Vec<(Box<[u8]>, Node)>,
+    members: Vec<Member>,
+    /// The number of the member that came first in the last object.
+    first: usize,
     elements: Vec<(u32, Node)>,
     /// The number of the path that ends here.
     slot: Option<usize>,
     /// The numbers of all paths that end here or below.
     slots: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: Box<[u8]>,
+    /// As it stands in most documents, between its quotes.
+    quoted: Pattern,
+    /// The number of the member that followed last time: documents of one topic keep their order.
+    next: usize,
+    node: Node,
 }
 
 /// Up to so many members are looked through one by one.
@@ -90,10 +103,10 @@ impl Node {
             Step::Member(name) => {
                 let name = name.as_bytes();
                 let at = self.member_at(name).unwrap_or_else(|at| {
-                    self.members.insert(at, (name.into(), Node::default()));
+                    self.members.insert(at, Member::new(name));
                     at
                 });
-                self.members[at].1.insert(rest);
+                self.members[at].node.insert(rest);
             }
             Step::Index(index) => {
                 let at =
@@ -113,7 +126,7 @@ impl Node {
             *slot = *count;
             *count += 1;
         }
-        self.members.iter_mut().for_each(|(_, node)| node.number(count));
+        self.members.iter_mut().for_each(|member| member.node.number(count));
         self.elements.iter_mut().for_each(|(_, node)| node.number(count));
         self.slots = start..*count;
     }
@@ -121,7 +134,10 @@ impl Node {
     fn slot_of(&self, path: &[Step]) -> Option<usize> {
         match path.split_first() {
             None => self.slot,
-            Some((Step::Member(name), rest)) => self.member(name.as_bytes())?.slot_of(rest),
+            Some((Step::Member(name), rest)) => {
+                let at = self.member_at(name.as_bytes()).ok()?;
+                self.members[at].node.slot_of(rest)
+            }
             Some((Step::Index(index), rest)) => {
                 self.elements.iter().find(|(at, _)| at == index).and_then(|(_, node)| node.slot_of(rest))
             }
@@ -129,15 +145,21 @@ impl Node {
     }
 
     fn member_at(&self, name: &[u8]) -> Result<usize, usize> {
-        self.members.binary_search_by(|(member, _)| (member.len(), &**member).cmp(&(name.len(), name)))
+        self.members.binary_search_by(|member| (member.name.len(), &*member.name).cmp(&(name.len(), name)))
     }
 
     #[inline]
-    fn member(&self, name: &[u8]) -> Option<&Node> {
+    fn member(&self, name: &[u8]) -> Option<usize> {
         if self.members.len() <= FEW {
-            return self.members.iter().find(|(member, _)| **member == *name).map(|(_, node)| node);
+            return self.members.iter().position(|member| *member.name == *name);
         }
-        self.member_at(name).ok().map(|at| &self.members[at].1)
+        self.member_at(name).ok()
+    }
+}
+
+impl Member {
+    fn new(name: &[u8]) -> Member {
+        Member { name: name.into(), quoted: Pattern::new(name), next: 0, node: Node::default() }
     }
 }
 
@@ -150,11 +172,16 @@ struct Walk<'w, 'd> {
 
 impl Walk<'_, '_> {
     /// A value that is due, with the paths that end at it or lead into it.
-    fn value(&mut self, node: &Node) -> Result<(), JsonError> {
+    #[inline]
+    fn value(&mut self, node: &mut Node) -> Result<(), JsonError> {
         let first = self.scanner.peek();
         let start = self.scanner.position();
         let kind = match first {
             Some(b'"') => JsonKind::String { has_escapes: self.scanner.string(Rules::Json)?.has_escapes },
+            Some(b'-' | b'0'..=b'9') => {
+                self.scanner.number(Rules::Json)?;
+                JsonKind::Number
+            }
             Some(b'{') if !node.members.is_empty() => {
                 self.object(node)?;
                 JsonKind::Object
@@ -175,19 +202,33 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn object(&mut self, node: &Node) -> Result<(), JsonError> {
+    fn object(&mut self, node: &mut Node) -> Result<(), JsonError> {
         self.scanner.take(b'{');
         if self.scanner.take(b'}') {
             return Ok(());
         }
+        // The member before.
+        let mut last = None;
         loop {
-            let raw = self.scanner.string(Rules::Json)?;
-            let member = node.member(self.scanner.text_of(raw, self.name));
+            let expected = last.map_or(node.first, |last: usize| node.members[last].next);
+            let at = if self.scanner.take_pattern(&node.members[expected].quoted) {
+                Some(expected)
+            } else {
+                let raw = self.scanner.string(Rules::Json)?;
+                node.member(self.scanner.text_of(raw, self.name))
+            };
             self.scanner.expect(b':', "a colon was expected")?;
-            match member {
-                Some(member) => {
+            match at {
+                Some(at) => {
+                    match last.replace(at) {
+                        None => node.first = at,
+                        Some(last) => node.members[last].next = at,
+                    }
+                    let member = &mut node.members[at].node;
                     // The one before of the same name does not count, nor what was found in it.
-                    self.found[member.slots.clone()].fill(None);
+                    if member.slots.len() > 1 || member.slot.is_none() {
+                        self.found[member.slots.clone()].fill(None);
+                    }
                     self.value(member)?;
                 }
                 None => {
@@ -200,15 +241,15 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn array(&mut self, node: &Node) -> Result<(), JsonError> {
+    fn array(&mut self, node: &mut Node) -> Result<(), JsonError> {
         self.scanner.take(b'[');
         if self.scanner.take(b']') {
             return Ok(());
         }
-        let mut elements = node.elements.iter().peekable();
+        let mut elements = node.elements.iter_mut().peekable();
         let mut index = 0u32;
         loop {
-            match elements.next_if(|(wanted, _)| *wanted == index) {
+            match elements.next_if(|element| element.0 == index) {
                 Some((_, element)) => self.value(element)?,
                 None => {
                     self.scanner.value(Rules::Json, self.nesting)?;
@@ -272,6 +313,26 @@ mod tests {
             assert_eq!(find(paths, &[document]).as_deref(), Ok(expected), "{paths} in {document}");
         }
         assert_eq!(find("a, b", &[r#"{"a":1}"#, r#"{"b":2}"#]).as_deref(), Ok("- 2"));
+    }
+
+    #[test]
+    fn members_are_found_in_any_order_whatever_came_before() {
+        let paths = "a, ab, \"longer than sixteen bytes\", e = value.\u{e9}, d = value.o.a";
+        let documents = [
+            r#"{"a":1,"ab":2,"longer than sixteen bytes":3,"é":4,"o":{"a":5}}"#,
+            r#"{"o":{"x":0,"a":5},"é":4,"longer than sixteen bytes":3,"ab":2,"a":1}"#,
+            r#"{ "ab" : 2 , "A":0, "longer than sixteen byteS":0, "longer than sixteen bytes" : 3, "\u00e9":4,
+                "o":{"a":0,"a":5}, "a" : 1}"#,
+            r#"{"abc":0,"ab":0,"a":0,"a":1,"o":{},"o":{"a":5},"longer than sixteen bytes":3,"\u0061b":2,"é":4}"#,
+            "{}",
+            r#"{"é":4,"o":{"a":5},"longer than sixteen bytes":3,"ab":2,"a":1}"#,
+        ];
+        for first in documents {
+            for second in documents {
+                let expected = if second == "{}" { "- - - - -" } else { "1 2 3 4 5" };
+                assert_eq!(find(paths, &[first, second]).as_deref(), Ok(expected), "{first}, then {second}");
+            }
+        }
     }
 
     #[test]

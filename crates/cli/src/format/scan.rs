@@ -75,6 +75,38 @@ pub(super) fn short_number(mut bytes: &[u8]) -> Option<i64> {
     Some(number)
 }
 
+/// A string of JSON with its quotes, to be found where it is expected. One that is longer than it is worth, or would
+/// have to be escaped, is never found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pattern {
+    bytes: u128,
+    mask: u128,
+    len: usize,
+}
+
+impl Pattern {
+    const MAX: usize = size_of::<u128>();
+
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let len = text.len() + 2;
+        if len > Self::MAX || Special::JSON.find(text) < text.len() {
+            return Pattern { bytes: 1, mask: 0, len: 0 };
+        }
+        bytes[0] = b'"';
+        bytes[1..len - 1].copy_from_slice(text);
+        bytes[len - 1] = b'"';
+        Pattern { bytes: u128::from_le_bytes(bytes), mask: u128::MAX >> (8 * (Self::MAX - len)), len }
+    }
+
+    /// Its length if `bytes` begin with it. At the very end of a text it may not be found.
+    #[inline(always)]
+    pub(super) fn begins(&self, bytes: &[u8]) -> Option<usize> {
+        let head = u128::from_le_bytes(*bytes.first_chunk()?);
+        (head & self.mask == self.bytes).then_some(self.len)
+    }
+}
+
 /// Bytes to be looked for: those below a limit, and two others (or twice the same).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Special {

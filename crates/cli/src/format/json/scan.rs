@@ -2,7 +2,7 @@
 
 use crate::format::{
     base64::hex_digit,
-    scan::{Special, count_digits},
+    scan::{Pattern, Special, count_digits},
 };
 
 /// What is accepted.
@@ -110,6 +110,15 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Steps over a string if it comes next and is found.
+    #[inline]
+    pub(in crate::format) fn take_pattern(&mut self, wanted: &Pattern) -> bool {
+        self.peek();
+        let found = wanted.begins(&self.bytes[self.position..]);
+        self.position += found.unwrap_or(0);
+        found.is_some()
+    }
+
     /// Steps over `wanted`.
     #[inline]
     pub(in crate::format) fn expect(&mut self, wanted: u8, reason: &'static str) -> Result<(), JsonError> {
@@ -209,7 +218,22 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn number(&mut self, rules: Rules) -> Result<(), JsonError> {
+    /// Steps over a number.
+    #[inline]
+    pub(in crate::format) fn number(&mut self, rules: Rules) -> Result<(), JsonError> {
+        // Most are nothing but digits, few enough for every type.
+        let rest = &self.bytes[self.position..];
+        let len = count_digits(rest);
+        let is_plain = (1..MAX_FRACTION_DIGITS as usize).contains(&len) && (len == 1 || rest[0] != b'0');
+        if is_plain && !matches!(rest.get(len), Some(b'.' | b'e' | b'E')) {
+            self.position += len;
+            return Ok(());
+        }
+        self.any_number(rules)
+    }
+
+    #[inline(never)]
+    fn any_number(&mut self, rules: Rules) -> Result<(), JsonError> {
         let start = self.position;
         self.position += usize::from(self.bytes[self.position] == b'-');
         let integer = self.digits()?;

@@ -200,7 +200,7 @@ impl Document {
 
 impl Field {
     /// What a path has led to.
-    #[inline]
+    #[inline(always)]
     fn path_cell<'a>(
         &'a self,
         document: Option<&'a Document>,
