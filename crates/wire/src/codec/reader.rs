@@ -10,6 +10,11 @@ use super::{
 /// What decoded elements may take beyond twice their frame: a small frame of many small elements is
 /// legitimate, a huge one is not.
 const ELEMENT_ALLOWANCE: usize = 64 << 20;
+/// What they may take for each byte of a frame that is not huge. Of legitimate ones, long lists of topics with short
+/// names come closest.
+const ELEMENT_RATIO: usize = 16;
+/// What they may take in the smallest frame.
+const LEAST_ALLOWANCE: usize = 1 << 20;
 
 /// Reads one frame.
 ///
@@ -48,7 +53,9 @@ macro_rules! numbers {
 impl Reader {
     /// Reads a frame from its first byte.
     pub fn new(bytes: Bytes) -> Reader {
-        let allowance = bytes.len().saturating_mul(2).saturating_add(ELEMENT_ALLOWANCE);
+        let of_huge = bytes.len().saturating_mul(2).saturating_add(ELEMENT_ALLOWANCE);
+        let allowance =
+            bytes.len().saturating_mul(ELEMENT_RATIO).saturating_add(LEAST_ALLOWANCE).min(of_huge);
         Reader { bytes, position: 0, message: "frame", version: 0, allowance }
     }
 
