@@ -1,6 +1,6 @@
 //! Runs that end for other reasons than the end of a topic, and runs without their standard descriptors.
 
-use std::process::Command;
+use std::{net::TcpListener, process::Command};
 
 use kcopy_tests::{Broker, program, run};
 
@@ -90,4 +90,18 @@ fn each_broker_is_a_cluster_of_its_own() {
     };
     // Positions in the one mean nothing in the other, and nobody would notice.
     assert_ne!(id(), id());
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_is_told_of_once_while_it_is_tried_again() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let closed = closed.to_string();
+    let told = |name: &str, arguments: &[&str]| {
+        let output = run(program(name).args(arguments).args(["-b", &closed])).expect_code(1);
+        assert!(output.stderr.contains(&closed), "{}", output.stderr);
+        output.stderr.matches("% a broker cannot be reached and is tried again: ").count()
+    };
+    assert_eq!(told("kcat", &["-L", "-m", "1"]), 1);
+    // The first error is the last: it is enough.
+    assert_eq!(told("kcat", &["-C", "-q", "-t", "t"]), 0);
 }

@@ -13,6 +13,7 @@ mod report;
 pub(crate) mod session;
 mod topics;
 mod view;
+mod warnings;
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -63,9 +64,11 @@ fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `-d`: what the client does, on standard error. Record values are never among it.
+/// What the client warns of, or with `-d` all that it does, on standard error. Record values are never among it.
 fn trace(common: &Common) {
-    if !common.properties.debug.is_empty() {
+    if common.properties.debug.is_empty() {
+        warnings::show();
+    } else {
         trace_at(LevelFilter::TRACE);
     }
 }

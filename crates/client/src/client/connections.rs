@@ -137,6 +137,8 @@ impl Connections {
             }
         };
         let (sender, outcome) = watch::channel(Outcome::Pending);
+        let is_second = backoff.attempts() == 1;
+        let tried = address.clone();
         let establish = establish(Arc::clone(&self.config), Arc::clone(&self.pool), address.clone());
         tokio::spawn(async move {
             if let Some(not_before) = not_before {
@@ -144,7 +146,16 @@ impl Connections {
             }
             sender.send_replace(match establish.await {
                 Ok(connection) => Outcome::Open(connection),
-                Err(error) => Outcome::Failed(error, Instant::now()),
+                Err(error) => {
+                    // Once, and not where the first error is the caller's last: what follows may be tried for as
+                    // long as the caller's time lasts.
+                    if is_second {
+                        tracing::warn!(%error, "a broker cannot be reached and is tried again");
+                    } else {
+                        tracing::debug!(broker = %tried, %error, "connecting failed");
+                    }
+                    Outcome::Failed(error, Instant::now())
+                }
             });
         });
         slots.insert(key, Slot { outcome: outcome.clone(), backoff });
@@ -186,9 +197,8 @@ async fn establish(
             Err(Error::new(ErrorKind::Timeout, message))
         }
     };
-    match &result {
-        Ok(_) => tracing::debug!(broker = %address, "connected"),
-        Err(error) => tracing::debug!(broker = %address, %error, "connecting failed"),
+    if result.is_ok() {
+        tracing::debug!(broker = %address, "connected");
     }
     result.map_err(|error| error.with_broker(&name))
 }
