@@ -44,8 +44,12 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn ours(arguments: &[&str]) -> Self {
+        Self::ours_at("127.0.0.1:0", arguments)
+    }
+
+    fn ours_at(address: &str, arguments: &[&str]) -> Self {
         let mut command = program("kcopy");
-        command.args(["broker", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(["broker", "--listen", address]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("kcopy broker starts");
         let mut line = String::new();
@@ -89,6 +93,15 @@ impl Broker {
         let child = self.child.as_mut().expect("only our own broker can be killed");
         child.kill().expect("kill");
         child.wait().expect("wait");
+    }
+
+    /// Kills it, and starts another one at its address: another cluster, without any topic.
+    ///
+    /// # Panics
+    /// When it is not ours.
+    pub fn replace(&mut self) {
+        self.kill();
+        *self = Self::ours_at(&self.bootstrap, &[]);
     }
 
     /// Creates a topic and returns its name here.

@@ -1,8 +1,12 @@
 //! `kcopy load`: rows and positions move together, and what is gone is an error that names it.
 
-use std::time::Instant;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
-use kcopy_tests::{Broker, DEADLINE, Database, Output, Running, program, run};
+use kcopy_tests::{Broker, DEADLINE, Database, Output, Running, is_ignored, program, run, skipped};
+use rustix::process::Signal;
 
 struct Setting {
     broker: Broker,
@@ -406,4 +410,98 @@ fn positions_come_from_a_group_once_and_are_mirrored_to_one() {
     assert_eq!(setting.database.value("select count(*) || ' ' || min(n) from grp"), "6 4");
     let rest = setting.broker.kcopy("consume", &[&topic, "--group", &mirror], b"").expect_success();
     assert_eq!(rest.text(), "", "the mirror stands at the end");
+}
+
+/// Somebody who takes connections and says nothing, as a process that is stopped.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+#[test]
+fn a_side_that_says_nothing_takes_no_longer_than_the_timeout() {
+    let mut setting = Setting::new();
+    setting.database.execute("create table t(n int4)");
+    let topic = setting.broker.create("silent", 1);
+    let (_listener, address) = silent();
+    let database = setting.database.url();
+    let no_database = format!("postgres://postgres@{address}/postgres?sslmode=disable");
+    let within = |brokers: &str, database: &str| {
+        let started = Instant::now();
+        let mut command = program("kcopy");
+        command.args(["load", &topic, "--into", "t", "-b", brokers, "-d", database, "--timeout", "1s"]);
+        let output = run(&mut command).expect_code(1);
+        assert!(output.stderr.contains(&address) && output.stderr.contains("--timeout"), "{output:?}");
+        // Of each of the steps it was ten and more.
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}: {output:?}", started.elapsed());
+    };
+    within(&address, &database);
+    within(setting.broker.bootstrap(), &no_database);
+}
+
+#[test]
+fn a_signal_ends_a_load_that_waits_for_somebody_who_says_nothing() {
+    if is_ignored(Signal::TERM) {
+        return skipped("a_signal_ends_a_load", "SIGTERM is ignored here");
+    }
+    let mut setting = Setting::new();
+    setting.database.execute("create table t(n int4)");
+    let (listener, address) = silent();
+    let database = setting.database.url();
+    for follow in [None, Some("--follow")] {
+        let mut command = program("kcopy");
+        command.args(["load", "t", "--into", "t", "-b", &address, "-d", &database]).args(follow);
+        let loader = Running::start(&mut command);
+        let connection = listener.accept().expect("a connection");
+        let started = Instant::now();
+        loader.signal(Signal::TERM);
+        loader.finish().expect_code(143);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        drop(connection);
+    }
+}
+
+#[test]
+fn what_is_missing_on_either_side_is_said_before_anything_is_read() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("missing", 1);
+    setting.produce(&topic, &numbers(0, 3));
+    setting.database.execute("create table t(n int4)");
+    let letters = "dead-letter=no-such-topic";
+    let refused = setting.load(&[&topic, "--into", "t", "--on-error", letters]).expect_code(1);
+    assert!(refused.stderr.contains("there is no topic no-such-topic for dead letters"), "{refused:?}");
+
+    let database = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
+        "create role reads login; grant select on t to reads; grant create on database {database} to reads"
+    ));
+    let url = setting.database.url().replace("postgres@", "reads@");
+    let load = |more: &[&str]| {
+        let arguments = [&[topic.as_str(), "-d", &url, "--into", "t"], more].concat();
+        setting.broker.kcopy("load", &arguments, b"").expect_code(1).stderr
+    };
+    let refused = load(&[]);
+    assert!(refused.contains("role reads may not write to table public.t (no INSERT)"), "{refused}");
+    assert!(refused.contains("grant INSERT on public.t to reads"), "{refused}");
+    let refused = load(&["--mode", "upsert", "--delete-on-tombstone"]);
+    assert!(refused.contains("(no INSERT, UPDATE, DELETE)"), "{refused}");
+    setting.database.execute("drop owned by reads; drop role reads");
+    assert_eq!(setting.database.value("select count(*) from t"), "0");
+}
+
+#[test]
+fn another_cluster_under_a_loader_that_follows_is_a_gap_with_a_name() {
+    // Another Apache Kafka takes seconds.
+    let mut setting = Setting { broker: Broker::ours(&[]), database: Database::create() };
+    let topic = setting.broker.create("moved", 1);
+    setting.produce(&topic, &numbers(0, 3));
+    setting.database.execute("create table moved(n int4)");
+    let loader = setting.start(&[&topic, "--into", "moved", "--follow", "--batch-time", "20ms"]);
+    setting.wait_for("select count(*) from moved", "3");
+    setting.broker.replace();
+    setting.broker.create("moved", 1);
+    let ended = loader.finish().expect_code(1);
+    assert!(ended.stderr.contains("--accept-loss goes on at offset 0"), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{topic} [0]")), "{ended:?}");
 }

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::trouble::Trouble;
+use crate::plan::{Load, Mode};
 
 /// A table that rows may go to.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +147,39 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
     let now = client.query_one(&fingerprints(&[&table]), &[]).await.map_err(failed)?;
     table.fingerprint = now.get::<_, Option<String>>(1).unwrap_or_default();
     Ok(Some(table))
+}
+
+/// What the role lacks of what is needed; INSERT, UPDATE and SELECT may be granted for columns alone.
+const MISSING_RIGHTS: &str = "\
+select coalesce(pg_catalog.string_agg(privilege, ', '), ''), pg_catalog.quote_ident(current_user)
+from pg_catalog.unnest($2::text[]) privilege
+where not case privilege when 'DELETE' then pg_catalog.has_table_privilege($1::oid, privilege)
+          else pg_catalog.has_any_column_privilege($1::oid, privilege) end";
+
+/// Asks whether the role may write what the plan says, before anything is read: what PostgreSQL says later may be
+/// about the positions alone, which are hidden from whoever may not insert.
+///
+/// # Errors
+/// It may not.
+pub(super) async fn check_rights(client: &Client, table: &Table, plan: &Load) -> Result<(), Trouble> {
+    let mut needed = vec!["INSERT"];
+    if plan.mode == Mode::Upsert {
+        needed.extend(["UPDATE", "SELECT"]);
+    }
+    if plan.deletes_on_tombstone {
+        needed.push("DELETE");
+    }
+    let row = client.query_one(MISSING_RIGHTS, &[&table.oid, &needed]).await.map_err(|error| {
+        Trouble::postgres(&format!("looking at the rights to table {}", table.name), &error)
+    })?;
+    let (missing, role): (String, String) = (row.get(0), row.get(1));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let name = &table.name;
+    Err(Trouble::Final(format!(
+        "role {role} may not write to table {name} (no {missing}): its owner can say grant {missing} on {name} to {role}"
+    )))
 }
 
 /// An identifier as SQL needs it.

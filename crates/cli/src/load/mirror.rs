@@ -10,6 +10,7 @@ use super::shared::{Progress, Shared};
 
 /// How often positions are committed.
 const INTERVAL: Duration = Duration::from_secs(5);
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// Commits positions that have moved, for as long as the run lasts.
 pub(super) async fn run(shared: Arc<Shared>, group: String) {
@@ -25,9 +26,13 @@ pub(super) async fn run(shared: Arc<Shared>, group: String) {
     }
 }
 
-/// The last word, at the end of a run.
+/// The last word, at the end of a run. It is worth a moment, and no more.
 pub(super) async fn finish(shared: &Shared, group: &str) {
-    commit(shared, group, &positions(shared)).await;
+    let offsets = positions(shared);
+    if tokio::time::timeout(LAST_WORD, commit(shared, group, &offsets)).await.is_err() {
+        let text = format!("group {group} could not be told the positions within {LAST_WORD:?}");
+        shared.reporter.tell("group_not_told", &text);
+    }
 }
 
 fn positions(shared: &Shared) -> Vec<CommittedOffset> {

@@ -36,7 +36,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kcopy_client::{Client, ConsumerConfig, IsolationLevel, wire::Str};
+use kcopy_client::{
+    Client, ConsumerConfig, IsolationLevel, Metadata,
+    wire::{ErrorCode, Str},
+};
 use tokio::sync::watch;
 
 use self::{
@@ -47,7 +50,7 @@ use self::{
     worker::{Patience, Worker},
 };
 use crate::{
-    plan::{End, Load},
+    plan::{End, Load, OnError},
     run::{Failure, progress::Progress, session::Session},
 };
 
@@ -57,11 +60,14 @@ use crate::{
 /// Anything that was asked for and not done, and a signal. What was committed stays.
 pub fn run(plan: &Load) -> Result<(), Failure> {
     let session = Session::new(&plan.common)?;
+    let mut plan = plan.clone();
+    plan.server.connect_within(plan.common.timeout);
+    let plan = Arc::new(plan);
     let client = session.client.clone();
     let network = session.into_background()?;
     let (commander, command) = watch::channel(Command::Run);
     let shared = Arc::new(Shared {
-        plan: Arc::new(plan.clone()),
+        plan: Arc::clone(&plan),
         client,
         handle: network.handle().clone(),
         command,
@@ -207,9 +213,10 @@ fn load(
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            match shared.handle.block_on(prepare(shared, &config)) {
-                Ok(assigned) => break assigned,
-                Err(trouble) => patience.take(trouble)?,
+            match shared.handle.block_on(patience.limit(prepare(shared, &config))) {
+                Some(Ok(assigned)) => break assigned,
+                Some(Err(trouble)) => patience.take(trouble)?,
+                None => {}
             }
         };
         notify.send("READY=1");
@@ -264,7 +271,6 @@ fn work(
 async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
     let mut postgres = postgres::connect::connect(&plan.server).await?;
-    positions::ensure_schema(&mut postgres).await?;
     let names = worker::table_names(plan);
     let mut tables = Vec::with_capacity(names.len());
     for name in &names {
@@ -283,6 +289,13 @@ async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<As
             })?,
         );
     }
+    for table in &tables {
+        catalog::check_rights(&postgres, table, plan).await?;
+    }
+    positions::ensure_schema(&mut postgres).await?;
+    if let OnError::DeadLetter(topic) = &plan.on_error {
+        rejects::check_topic(&shared.client, topic).await?;
+    }
     let mut assigned = partitions(&shared.client, plan, &names).await?;
     let survey = Survey { plan, client: &shared.client, config, tables: &tables };
     let mut notices = Vec::new();
@@ -296,15 +309,32 @@ async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<As
     Ok(assigned)
 }
 
+/// How long it may take until all brokers know of a new topic.
+const HEARSAY: Duration = Duration::from_millis(500);
+
 /// The partitions of all topics, and the table of each.
 async fn partitions(client: &Client, plan: &Load, tables: &[String]) -> Result<Vec<Assigned>, Trouble> {
     let names: Vec<&str> = plan.routes.iter().map(|route| route.topic.as_str()).collect();
-    let metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
+    let mut metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
+    let is_missing = |metadata: &Metadata, name: &str| {
+        metadata.topic(name).and_then(|topic| topic.error) == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    };
+    if names.iter().any(|name| is_missing(&metadata, name)) {
+        // Not every broker has heard of a topic that was made a moment ago.
+        tokio::time::sleep(HEARSAY).await;
+        metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
+    }
     let mut assigned = Vec::new();
     for route in &plan.routes {
         let topic = metadata.topic(&route.topic).ok_or_else(|| {
             Trouble::Final(format!("the cluster's answer leaves topic {} out", route.topic))
         })?;
+        if plan.end != End::Follow && is_missing(&metadata, &route.topic) {
+            return Err(Trouble::Final(format!(
+                "there is no topic {}: kcopy topic list shows all that are there",
+                route.topic
+            )));
+        }
         if let Some(code) = topic.error {
             return Err(Trouble::kafka(&kcopy_client::Error::broker(code).with_topic(&route.topic)));
         }

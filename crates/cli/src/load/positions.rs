@@ -42,7 +42,8 @@ pub(super) struct Placed {
 /// # Errors
 /// The role may not, or the database is of another mind.
 pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble> {
-    let failed = |error: tokio_postgres::Error| Trouble::postgres("looking for the schema kcopy", &error);
+    let failed =
+        |error: tokio_postgres::Error| advised(Trouble::postgres("looking for the schema kcopy", &error));
     let is_there = "select pg_catalog.to_regclass('kcopy.offsets') is not null \
                     and pg_catalog.to_regclass('kcopy.rejected') is not null";
     if postgres.query_one(is_there, &[]).await.map_err(failed)?.get(0) {
@@ -60,13 +61,17 @@ pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble
         transaction.batch_execute(SCHEMA).await?;
         transaction.commit().await
     };
-    made.await.map_err(|error| match Trouble::postgres("making the schema kcopy", &error) {
+    made.await.map_err(|error| advised(Trouble::postgres("making the schema kcopy", &error)))
+}
+
+fn advised(trouble: Trouble) -> Trouble {
+    match trouble {
         Trouble::Final(text) => Trouble::Final(format!(
             "{text}; let a role that may create it run: kcopy sql | psql, and grant this one USAGE on schema kcopy, \
              and SELECT, INSERT, UPDATE on its tables"
         )),
         passing => passing,
-    })
+    }
 }
 
 /// What is asked of both sides before a partition is read.

@@ -3,7 +3,7 @@
 use kcopy_client::{
     Client, ConsumerConfig, Event, PartitionRange,
     producer::{Producer, ProducerConfig, Record as NewRecord, Topic},
-    wire::records::HeadersBuf,
+    wire::{ErrorCode, records::HeadersBuf},
 };
 
 use super::{
@@ -65,6 +65,22 @@ pub(super) struct DeadLetters {
     producer: Producer,
     topic: Topic,
     name: String,
+}
+
+/// Asks for the topic before anything is read. Nobody makes it by the way: what is rejected should not end up in a
+/// topic with settings that nobody chose.
+///
+/// # Errors
+/// It is not there, or no broker answers.
+pub(super) async fn check_topic(client: &Client, name: &str) -> Result<(), Trouble> {
+    let metadata = client.topics(&[name]).await.map_err(|error| Trouble::kafka(&error))?;
+    match metadata.topic(name).map(|topic| topic.error) {
+        Some(None) => Ok(()),
+        None | Some(Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => Err(Trouble::Final(format!(
+            "there is no topic {name} for dead letters: kcopy topic create {name} makes one"
+        ))),
+        Some(Some(code)) => Err(Trouble::kafka(&kcopy_client::Error::broker(code).with_topic(name))),
+    }
 }
 
 impl DeadLetters {

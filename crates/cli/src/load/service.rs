@@ -17,6 +17,9 @@ use tokio::{
 
 use super::shared::{Command, Shared};
 
+/// How long a run that shall end waits for a side that does not answer.
+const GRACE: Duration = Duration::from_secs(8);
+
 /// The signals that end a run in an orderly way: what was read is committed first. A second one ends it at
 /// once; what was not committed is loaded by the next run.
 pub(super) struct Signals {
@@ -57,8 +60,15 @@ impl Signals {
         shared.reporter.tell("stopping", &format!("signal {number}: finishing what was read"));
         ended_by.send_replace(Some(number));
         commander.send_replace(Command::Stop);
-        let number = self.next().await;
-        std::process::exit(128 + number);
+        let second = tokio::select! {
+            number = self.next() => number,
+            () = tokio::time::sleep(GRACE) => {
+                let text = format!("what was read could not be committed within {GRACE:?}: the next run loads it");
+                shared.reporter.tell("given_up", &text);
+                number
+            }
+        };
+        std::process::exit(128 + second);
     }
 }
 

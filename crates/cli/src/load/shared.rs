@@ -36,6 +36,18 @@ pub(super) struct Shared {
     pub(super) reporter: Reporter,
 }
 
+impl Shared {
+    /// Does `work`, unless there is a command first.
+    pub(super) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut command = self.command.clone();
+        tokio::select! {
+            // Its sender lives as long as the run.
+            _ = command.wait_for(|command| *command != Command::Run) => None,
+            done = work => Some(done),
+        }
+    }
+}
+
 /// Counters, for metrics and for the last words.
 #[derive(Debug, Default)]
 pub(super) struct Stats {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use kcopy_client::{Backoff, Consumer, ConsumerConfig, Event, FetchedBatch, TryNext};
+use kcopy_client::{Backoff, Consumer, ConsumerConfig, Event, FetchedBatch, TryNext, wire::ErrorCode};
 use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
@@ -83,8 +83,9 @@ impl Patience {
             self.failing_since = None;
             self.backoff.reset();
         }
+        let since = if commits > self.commits { Instant::now() } else { self.attempt_since };
         self.commits = commits;
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let since = *self.failing_since.get_or_insert(since);
         match trouble {
             Trouble::Final(text) => return Err(text),
             Trouble::TableChanged(text) => shared.reporter.tell("table_changed", &text),
@@ -100,6 +101,34 @@ impl Patience {
         }
         self.attempt_since = Instant::now();
         Ok(())
+    }
+
+    /// Makes ready for work: not for longer than there is patience, and not when it shall stop.
+    ///
+    /// # Errors
+    /// Those of `work`, and that it takes too long.
+    pub(super) async fn limit<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Option<Result<T, Trouble>> {
+        let is_bounded = self.shared.plan.end != End::Follow;
+        let limit = self.shared.plan.common.timeout.filter(|_| is_bounded);
+        // What is under way has the same limit and says more: it goes first.
+        let deadline = limit.and_then(|limit| {
+            let since = self.failing_since.unwrap_or(self.attempt_since);
+            since.checked_add(limit + Duration::from_millis(500))
+        });
+        let limited = async {
+            let Some(deadline) = deadline else { return work.await };
+            tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {
+                Err(Trouble::Passing("PostgreSQL or the cluster has stopped answering".to_owned()))
+            })
+        };
+        let done = self.shared.unless_told(limited).await;
+        if let Some(Ok(_)) = done {
+            self.attempt_since = Instant::now();
+        }
+        done
     }
 
     fn pause(&self, pause: Duration) {
@@ -131,7 +160,7 @@ impl Worker {
     pub(super) fn run(mut self) -> Result<(), String> {
         let mut patience = Patience::new(&self.shared);
         loop {
-            match self.attempt() {
+            match self.attempt(&mut patience) {
                 Ok(()) => return Ok(()),
                 Err(trouble) => patience.take(trouble)?,
             }
@@ -142,9 +171,10 @@ impl Worker {
     }
 
     /// From a new connection to the end of what there is to do, or to the first trouble.
-    fn attempt(&mut self) -> Result<(), Trouble> {
+    fn attempt(&mut self, patience: &mut Patience) -> Result<(), Trouble> {
         let handle = self.shared.handle.clone();
-        let (loader, tables, placed, letters) = handle.block_on(self.establish())?;
+        let Some(established) = handle.block_on(patience.limit(self.establish())) else { return Ok(()) };
+        let (loader, tables, placed, letters) = established?;
         let placed = Arc::new(placed);
         for it in placed.iter() {
             self.shared.stats.progress(&it.assigned.topic, it.assigned.partition, |progress| {
@@ -421,6 +451,10 @@ impl<'a> Reader<'a> {
     /// What was read before the error is good.
     fn broken(&mut self, error: &kcopy_client::Error) -> Trouble {
         match self.seal() {
+            // The position is looked at again, which says what is gone, and what would be right.
+            Ok(()) if error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                Trouble::Passing(error.to_string())
+            }
             Ok(()) => Trouble::kafka(error),
             Err(trouble) => trouble,
         }

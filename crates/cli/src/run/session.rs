@@ -1,6 +1,6 @@
 //! A client with the properties of a plan, and the runtime that it lives on.
 
-use std::{future::Future, thread::JoinHandle};
+use std::{future::Future, thread::JoinHandle, time::Duration};
 
 use kcopy_client::{AddressFamily, Client, ClientConfig, TcpConnect};
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::failure::Failure;
 use crate::{
-    plan::Common,
+    plan::{Common, Grammar},
     properties::{self, ClientProperties},
 };
 
@@ -103,6 +103,13 @@ impl Drop for Network {
     }
 }
 
+/// No attempt to connect may take longer than all that --timeout is for.
+fn longest_setup(common: &Common) -> Option<Duration> {
+    /// The client's own, which is librdkafka's.
+    const DEFAULT: Duration = Duration::from_secs(10);
+    common.timeout.filter(|timeout| common.grammar == Grammar::Kcopy && *timeout < DEFAULT)
+}
+
 fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, Failure> {
     let properties: &ClientProperties = &common.properties;
     let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
@@ -124,7 +131,7 @@ fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, 
         client_id: properties.client_id.clone();
         client_rack: properties.client_rack.clone();
         request_timeout: properties.socket_timeout;
-        connection_setup_timeout: properties.socket_connection_setup_timeout;
+        connection_setup_timeout: properties.socket_connection_setup_timeout.or(longest_setup(common));
         operation_timeout: common.timeout;
         reconnect_backoff: properties.reconnect_backoff;
         reconnect_backoff_max: properties.reconnect_backoff_max;

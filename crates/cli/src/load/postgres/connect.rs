@@ -1,16 +1,13 @@
 //! One connection to PostgreSQL.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use tokio_postgres::{Client, Config, config, error::SqlState};
 
 use super::{
-    settings::{ChannelBinding, HostSettings, Settings, SslMode},
+    settings::{CONNECT_TIMEOUT, ChannelBinding, HostSettings, Settings, SslMode},
     tls::Tls,
 };
-
-/// How long an attempt may take where nothing else is said.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -50,14 +47,20 @@ pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
         let turn = std::process::id() as usize % order.len();
         order.rotate_left(turn);
     }
+    let limit = settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let mut failures = Vec::new();
     let mut is_transient = false;
     for host in order {
-        match to_host(settings, host, tls.as_ref()).await {
-            Ok(client) => return Ok(client),
-            Err(error) => {
+        // The library's own limit is for TCP alone: a server that is stopped takes connections and says nothing.
+        match tokio::time::timeout(limit, to_host(settings, host, tls.as_ref())).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => {
                 is_transient |= is_transient_error(&error);
                 failures.push(format!("{}: {}", shown(host), reason(&error)));
+            }
+            Err(_) => {
+                is_transient = true;
+                failures.push(format!("{}: no answer within {limit:?}", shown(host)));
             }
         }
     }
@@ -130,7 +133,6 @@ fn config(settings: &Settings, host: &HostSettings) -> Config {
         .user(&settings.user)
         .dbname(&settings.dbname)
         .application_name(&settings.application_name)
-        .connect_timeout(settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT))
         .channel_binding(match settings.channel_binding {
             ChannelBinding::Disable => config::ChannelBinding::Disable,
             ChannelBinding::Prefer => config::ChannelBinding::Prefer,

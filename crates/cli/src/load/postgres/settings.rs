@@ -150,7 +150,16 @@ const VARIABLES: [(&str, &str); 19] = [
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
 ];
 
+/// How long an attempt to connect to one host may take where nothing else is said.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Settings {
+    /// No attempt to connect takes longer than `limit`.
+    pub fn connect_within(&mut self, limit: Option<Duration>) {
+        let own = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        self.connect_timeout = Some(limit.map_or(own, |limit| limit.min(own)));
+    }
+
     /// Gathers them: `text` is a URL, a `keyword=value` string or a database's name.
     ///
     /// # Errors
