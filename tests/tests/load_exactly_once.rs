@@ -124,6 +124,7 @@ fn missing_null_and_too_large_values_name_their_place() {
     setting.produce(&topic, "c:{\"n\":40000}\n");
     let large = setting.load(&[&topic, "--into", "v"]).expect_code(1);
     assert!(large.stderr.contains(&format!("{topic} [0] at offset 2, column n")), "{large:?}");
+    assert!(large.stderr.contains("; --on-error skip,") && !large.stderr.contains("declare"), "{large:?}");
     assert_eq!(setting.database.value("select next_offset from kcopy.offsets"), "2");
 }
 
@@ -162,6 +163,23 @@ fn records_that_the_table_refuses_go_where_they_shall() {
     assert_eq!(sent.len(), 6);
     let first = sent.iter().find(|line| line.starts_with("k7 ")).expect("k7");
     assert!(first.contains("{\"n\":7}") && first.contains("kcopy.offset=7"), "{first}");
+}
+
+#[test]
+fn a_flood_of_rejected_records_is_counted_and_its_beginning_shown() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("flood", 1);
+    setting.produce(&topic, &"k:no json\n".repeat(500));
+    setting.database.execute("create table flood(n int4)");
+    let skip = [topic.as_str(), "--into", "flood", "--on-error", "skip", "--json"];
+    let skipped = setting.load(&skip).expect_success();
+    assert_eq!(skipped.stderr.matches(" at offset ").count(), 10, "{skipped:?}");
+    assert!(skipped.stderr.contains("from here on are only counted"), "{skipped:?}");
+    assert!(skipped.stderr.contains("500 of them rejected"), "{skipped:?}");
+    let events = skipped.lines().into_iter().filter(|line| line.contains("\"event\":\"rejected\"")).count();
+    assert_eq!(events, 500);
+    let twice = setting.load(&[&topic, "--into", "flood", "--columns", "n, n = offset"]).expect_code(1);
+    assert!(twice.stderr.contains("column n is filled twice"), "{twice:?}");
 }
 
 #[test]

@@ -15,6 +15,13 @@ pub enum Problem {
         /// The byte there.
         byte: u8,
     },
+    /// Half of a character beyond U+FFFF, which JSON can escape and no text can hold.
+    LoneSurrogate {
+        /// Where in the field.
+        position: usize,
+        /// The UTF-16 unit.
+        unit: u16,
+    },
     /// A NUL byte, which no PostgreSQL text can hold.
     NulByte {
         /// Where in the field.
@@ -93,6 +100,12 @@ impl fmt::Display for Problem {
         match self {
             Problem::InvalidUtf8 { position, byte } => {
                 write!(f, "byte 0x{byte:02x} at position {position} is not valid UTF-8")
+            }
+            Problem::LoneSurrogate { position, unit } => {
+                write!(
+                    f,
+                    "\\u{unit:04x} at byte {position} is half of a character: PostgreSQL's text cannot hold it"
+                )
             }
             Problem::NulByte { position } => {
                 write!(f, "the NUL byte at position {position} cannot be part of a text")
@@ -181,6 +194,14 @@ impl FormatError {
     /// What is wrong with it.
     pub fn problem(&self) -> &Problem {
         &self.0.problem
+    }
+}
+
+impl FormatError {
+    /// Without what a user of kcopy consume could do about it.
+    pub(crate) fn without_advice(mut self) -> Self {
+        self.0.advice = "";
+        self
     }
 }
 

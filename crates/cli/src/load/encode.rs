@@ -124,6 +124,9 @@ fn named_columns(columns: &Columns, table: &Table) -> Chosen {
             let hint = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();
             format!("there is no column {}{hint}", column.name)
         })?;
+        if typed.iter().any(|before: &Column| before.name == own.name) {
+            return Err(format!("column {} is filled twice", column.name));
+        }
         if own.is_generated {
             return Err(format!("column {} is generated: PostgreSQL computes it", column.name));
         }
@@ -174,7 +177,8 @@ impl RowEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
         let start = out.len();
-        self.writer.write(context, record, out).map_err(|error| error.to_string())?;
+        // The advice is for who chose format and columns by hand.
+        self.writer.write(context, record, out).map_err(|error| error.without_advice().to_string())?;
         let is_tombstone = self.marks_tombstones && record.value.is_none();
         if self.has_not_null
             && self.format == Format::Binary

@@ -85,8 +85,9 @@ impl Stats {
         partitions.values().map(|progress| (progress.end - progress.position).max(0) as u64).sum()
     }
 
-    pub(super) fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
+    /// Adds, and returns what it was before.
+    pub(super) fn add(counter: &AtomicU64, count: u64) -> u64 {
+        counter.fetch_add(count, Ordering::Relaxed)
     }
 
     pub(super) fn of(counter: &AtomicU64) -> u64 {

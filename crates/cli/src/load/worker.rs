@@ -38,6 +38,8 @@ use crate::{
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// A topic full of them should not fill a log as well.
+const REJECTED_SHOWN: u64 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One worker's work.
@@ -300,7 +302,7 @@ fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: u64, rejecte
     Stats::add(&stats.rows, rows);
     Stats::add(&stats.bytes, batch.bytes as u64);
     Stats::add(&stats.commits, 1);
-    Stats::add(&stats.rejected, rejected.len() as u64);
+    let rejected_before = Stats::add(&stats.rejected, rejected.len() as u64);
     let now = now_ms();
     stats.last_commit_ms.store(now, Ordering::Relaxed);
     if let Some(newest) = batch.newest_ms {
@@ -313,8 +315,15 @@ fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: u64, rejecte
             progress.end = progress.end.max(moved.to);
         });
     }
-    for rejected in rejected {
-        shared.reporter.tell("rejected", &rejected.reason);
+    for (number, rejected) in (rejected_before..).zip(rejected) {
+        if number < REJECTED_SHOWN {
+            shared.reporter.tell("rejected", &rejected.reason);
+            continue;
+        }
+        if number == REJECTED_SHOWN {
+            shared.reporter.tell("rejected_more", "records that are rejected from here on are only counted");
+        }
+        shared.reporter.event("rejected", json!({ "message": rejected.reason }));
     }
     if shared.reporter.json {
         let positions = batch.moves.iter().map(|moved| {
@@ -499,7 +508,9 @@ impl<'a> Reader<'a> {
                 Err(reason) if self.shared.plan.on_error == OnError::Fail => {
                     // What comes before it is good.
                     self.seal()?;
-                    return Err(Trouble::Final(reason));
+                    return Err(Trouble::Final(format!(
+                        "{reason}; --on-error skip, reject-table or dead-letter=TOPIC loads what comes behind it"
+                    )));
                 }
                 Err(reason) => {
                     let content = Content::of(&record);

@@ -351,7 +351,14 @@ fn checked_json<'a>(bytes: &'a [u8], rules: Rules, scratch: &mut Scratch) -> Res
 pub(in crate::format) fn require_utf8(bytes: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(bytes).map_err(|error| {
         let position = error.valid_up_to();
-        Problem::InvalidUtf8 { position, byte: bytes[position] }
+        match bytes[position..] {
+            // As a lone surrogate of JSON is passed on.
+            [0xed, middle @ 0xa0..=0xbf, low @ 0x80..=0xbf, ..] => {
+                let unit = 0xd000 | u16::from(middle & 0x3f) << 6 | u16::from(low & 0x3f);
+                Problem::LoneSurrogate { position, unit }
+            }
+            _ => Problem::InvalidUtf8 { position, byte: bytes[position] },
+        }
     })
 }
 

@@ -145,7 +145,7 @@ impl RecordWriter {
 
 fn advice(problem: &Problem) -> &'static str {
     match problem {
-        Problem::InvalidUtf8 { .. } | Problem::NulByte { .. } => {
+        Problem::InvalidUtf8 { .. } | Problem::LoneSurrogate { .. } | Problem::NulByte { .. } => {
             "use --invalid-text replace, base64 or hex, or declare the column as bytea"
         }
         Problem::InvalidJson { .. } => "declare the column as text or bytea to load it as it is",

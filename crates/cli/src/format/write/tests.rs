@@ -226,6 +226,14 @@ fn invalid_text_follows_the_policy() {
             b"a\0b",
             &format!("column value: the NUL byte at position 1 cannot be part of a text; {advice}"),
         );
+        let path = FormatOptions { columns: Columns::parse("a text").ok(), ..options };
+        check_error(
+            &path,
+            br#"{"a":"x\udc9c!"}"#,
+            &format!(
+                "column a: \\udc9c at byte 1 is half of a character: PostgreSQL's text cannot hold it; {advice}"
+            ),
+        );
     }
 }
 
