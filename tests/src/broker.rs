@@ -47,6 +47,11 @@ impl Broker {
         Self::ours_at("127.0.0.1:0", arguments)
     }
 
+    /// One that somebody else has started, at `HOST:PORT`.
+    pub fn at(bootstrap: String) -> Self {
+        Self { bootstrap, suffix: String::new(), child: None, _stdout: None }
+    }
+
     fn ours_at(address: &str, arguments: &[&str]) -> Self {
         let mut command = program("kcopy");
         command.args(["broker", "--listen", address]).args(arguments);

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use kcopy_wire::{ApiKey, Uuid};
+use bytes::Bytes;
+use kcopy_wire::{ApiKey, Uuid, records::Batch};
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
@@ -190,6 +191,34 @@ impl MiniCluster {
             let replication = i16::try_from(replication).unwrap_or(1);
             let placement = cluster.place(partitions, replication).map_err(Error::from)?;
             Ok(cluster.create_topic(&name, placement, BTreeMap::new()).id)
+        })
+        .await?
+    }
+
+    /// Appends a batch as a follower does that copies another broker's log, and returns the offset of its first
+    /// record: only its frame and CRC are checked. So a log can hold what clients of this broker may not write:
+    /// transactions that are open, committed or aborted, and the markers that end them
+    /// ([`BatchBuilder::control`](kcopy_wire::records::BatchBuilder::control)).
+    ///
+    /// # Errors
+    /// No such partition, or not one whole batch.
+    pub async fn append_batch(&self, topic: &str, partition: i32, batch: Bytes) -> Result<i64, Error> {
+        let parsed = Batch::new(batch.clone()).and_then(|parsed| parsed.verify_crc());
+        parsed.map_err(|error| Error::invalid(format!("the batch for {topic} [{partition}]: {error}")))?;
+        let topic = topic.to_owned();
+        self.on_actor(move |actor| {
+            let cluster = &mut actor.cluster;
+            let found = cluster
+                .topics
+                .get_mut(&topic)
+                .and_then(|topic| topic.partition_mut(partition))
+                .ok_or_else(|| Error::no_partition(&topic, partition))?;
+            let leader_epoch = found.leader_epoch;
+            let base_offset = found.log.append(&batch, leader_epoch);
+            let base_offset = base_offset.ok_or_else(|| Error::invalid("not one whole batch"))?;
+            let waiters = found.waiters.clone();
+            cluster.waiting.arrived(&waiters, batch.len());
+            Ok(base_offset)
         })
         .await?
     }

@@ -18,7 +18,8 @@ use kcopy_wire::{
     messages::{
         FetchRequest, FetchResponse,
         fetch_response::{
-            EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+            AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+            PartitionData,
         },
     },
 };
@@ -280,7 +281,6 @@ fn read_partition(
         high_watermark: partition.log.high_watermark(),
         last_stable_offset: partition.log.last_stable_offset(),
         log_start_offset: partition.log.log_start_offset(),
-        aborted_transactions: plan.read_committed.then(Vec::new),
         records: Some(RecordBytes::default()),
         ..PartitionData::default()
     };
@@ -295,6 +295,15 @@ fn read_partition(
     }
     let end_offset =
         if plan.read_committed { partition.log.last_stable_offset() } else { partition.log.high_watermark() };
+    if plan.read_committed {
+        let aborted =
+            partition.log.aborted(target.fetch_offset, end_offset).map(|aborted| AbortedTransaction {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+                ..AbortedTransaction::default()
+            });
+        data.aborted_transactions = Some(aborted.collect());
+    }
     let partition_max_bytes = usize::try_from(target.max_bytes).ok();
     let (Some(max_bytes), Some(partition_max_bytes)) = (plan.max_bytes, partition_max_bytes) else {
         return Err(ErrorCode::UNKNOWN_SERVER_ERROR);

@@ -4,12 +4,14 @@
 //! fields are read again.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kcopy_wire::records::Attributes;
 
 /// Bytes before the part that the CRC covers and the broker never changes: base offset, length, leader epoch.
 pub(crate) const PREFIX_LEN: usize = 16;
 /// Length of a batch's header.
 pub(crate) const HEADER_LEN: usize = 61;
 
+const ATTRIBUTES_AT: usize = 21;
 const LAST_OFFSET_DELTA_AT: usize = 23;
 const MAX_TIMESTAMP_AT: usize = 35;
 
@@ -39,6 +41,12 @@ impl BatchBounds {
             len,
         })
     }
+}
+
+/// Whether a batch is part of a transaction, or ends one.
+pub(crate) fn is_transactional(batch: &[u8]) -> bool {
+    let attributes = batch.get(ATTRIBUTES_AT..).and_then(|rest| rest.first_chunk());
+    attributes.is_some_and(|attributes| Attributes(i16::from_be_bytes(*attributes)).is_transactional())
 }
 
 /// Walks the batches of a contiguous run.

@@ -7,6 +7,7 @@ pub(crate) mod batch;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,8 @@ use self::{
     segment::{Data, Gather, LARGE_BATCH, Segment, Tail, batches_of},
 };
 
-pub(crate) use self::segment::LARGE_BATCH as LARGE_BATCH_BYTES;
+use self::transactions::Transactions;
+pub(crate) use self::{segment::LARGE_BATCH as LARGE_BATCH_BYTES, transactions::Aborted};
 
 /// Slices of the log for one fetch.
 #[derive(Debug, Default)]
@@ -44,8 +46,7 @@ pub(crate) struct Log {
     tail: Tail,
     log_start_offset: i64,
     log_end_offset: i64,
-    /// The first offset of the oldest open transaction.
-    first_unstable_offset: Option<i64>,
+    transactions: Transactions,
     /// Where each leader epoch began, ascending.
     epochs: Vec<(i32, i64)>,
 }
@@ -57,7 +58,7 @@ impl Log {
             tail: Tail::new(),
             log_start_offset: 0,
             log_end_offset: 0,
-            first_unstable_offset: None,
+            transactions: Transactions::default(),
             epochs: Vec::new(),
         }
     }
@@ -75,7 +76,12 @@ impl Log {
     }
 
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.first_unstable_offset.map_or(self.high_watermark(), |first| first.min(self.high_watermark()))
+        self.transactions.first_unstable_offset().unwrap_or(self.high_watermark())
+    }
+
+    /// The aborted transactions that have records in `from_offset..end_offset`.
+    pub(crate) fn aborted(&self, from_offset: i64, end_offset: i64) -> impl Iterator<Item = &Aborted> {
+        self.transactions.aborted(from_offset, end_offset)
     }
 
     /// Bytes of the batches that are kept.
@@ -96,6 +102,9 @@ impl Log {
         let records = bounds.next_offset - bounds.base_offset;
         bounds.base_offset = self.log_end_offset;
         bounds.next_offset = self.log_end_offset + records;
+        if batch::is_transactional(received) {
+            self.transactions.appended(received, bounds.base_offset);
+        }
         if received.len() >= LARGE_BATCH {
             self.close_tail();
             self.push_segment(Segment {
@@ -209,6 +218,7 @@ impl Log {
     pub(crate) fn delete_records_before(&mut self, offset: i64) -> i64 {
         debug_assert!(offset <= self.high_watermark());
         self.log_start_offset = self.log_start_offset.max(offset);
+        self.transactions.deleted_before(self.log_start_offset);
         if self.tail_ends_below_start() {
             self.close_tail();
         }
