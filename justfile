@@ -27,9 +27,9 @@ static:
 interop *ARGS:
     scripts/interop {{ARGS}}
 
-# A thousand kills of everything that takes part in exactly-once loading, each way
+# A thousand kills of everything that takes part in exactly-once loading
 chaos KILLS="1000":
-    KCOPY_KILLS={{KILLS}} KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test load_kill --test sql_chaos -- --nocapture
+    KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test chaos -- --nocapture
 
 # Hostile bytes against every decoder: `just fuzz 10000000`
 fuzz CASES="1000000":

@@ -13,7 +13,7 @@ mod process;
 pub use broker::Broker;
 pub use database::{Database, PgError, sql_quoted};
 pub use loading::{Loading, installation, server_program};
-pub use process::{Output, Running, is_ignored, leftovers, processes, run, run_with};
+pub use process::{Output, Running, is_ignored, kill, leftovers, processes, run, run_with};
 
 use std::{
     env, fs,

@@ -145,6 +145,11 @@ impl Running {
         kill_process(pid(self.id()), signal).unwrap_or_else(|error| panic!("{}: {error}", self.shown));
     }
 
+    /// Whether it ends within this time.
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        ends_within(self.id(), limit)
+    }
+
     /// Closes its stdin and waits for its end.
     ///
     /// # Panics
@@ -188,6 +193,14 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
         from.read_to_end(&mut bytes).expect("a pipe can be read");
         bytes
     })
+}
+
+/// Sends a signal to any process; whether it was there.
+///
+/// # Panics
+/// When this is no process id.
+pub fn kill(id: u32, signal: Signal) -> bool {
+    kill_process(pid(id), signal).is_ok()
 }
 
 fn pid(id: u32) -> Pid {
