@@ -27,6 +27,10 @@ static:
 interop *ARGS:
     scripts/interop {{ARGS}}
 
+# What speaks SQL, on PostgreSQL 13 to 18
+matrix *ARGS:
+    scripts/postgres-matrix {{ARGS}}
+
 # A thousand kills of everything that takes part in exactly-once loading
 chaos KILLS="1000":
     KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test chaos -- --nocapture

@@ -108,6 +108,14 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.cluster.port, self.name)
     }
 
+    /// PostgreSQL's version: 13 and later.
+    ///
+    /// # Panics
+    /// When it does not say so.
+    pub fn version(&mut self) -> i32 {
+        self.value("show server_version_num").parse::<i32>().expect("a number") / 10_000
+    }
+
     /// A folder that the server's user may read and others may fill.
     ///
     /// # Panics

