@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Config, config, error::SqlState};
 
 use super::{
     settings::{CONNECT_TIMEOUT, ChannelBinding, HostSettings, Settings, SslMode},
-    tls::Tls,
+    tls::{self, Tls},
 };
 
 /// Why there is no connection.
@@ -182,7 +182,8 @@ pub fn is_transient_error(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         None => {
             let text = error.to_string();
-            !(text.starts_with("authentication error")
+            !(tls::is_refusal(error)
+                || text.starts_with("authentication error")
                 || text.starts_with("invalid configuration")
                 || text.starts_with("error performing TLS handshake"))
         }
