@@ -1,14 +1,27 @@
-//! `kcopy load --follow` as a service: systemd's notifications, Prometheus, events, an orderly end.
+//! `kcopy load --follow` as a service: systemd's notifications, Prometheus, events, an orderly end. And what people see
+//! of a load on their terminal.
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, net::UnixDatagram},
+    },
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
     time::Instant,
 };
 
-use kcopy_tests::{Broker, DEADLINE, Database, Running, program};
-use rustix::process::Signal;
+use kcopy_tests::{Broker, DEADLINE, Database, Running, kill, program};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::Signal,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
 use tempfile::TempDir;
 
 fn get(port: u16, path: &str) -> String {
@@ -81,4 +94,137 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         ended.lines().into_iter().filter(|line| line.contains("\"event\":\"commit\"")).collect();
     assert!(!events.is_empty() && events[0].contains("\"next_offset\":"), "{ended:?}");
     assert_eq!(database.value("select sum(next_offset) from kcopy.offsets"), "5");
+}
+
+/// What a service tells systemd from its start to its end, which comes once it has told `count` times that it is alive.
+fn told(count: usize, environment: &[(&str, &str)]) -> Vec<String> {
+    let (broker, mut database) = (Broker::start(), Database::create());
+    let topic = broker.create("watched", 1);
+    database.execute("create table watched(n int4)");
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "watched", "-b", broker.bootstrap(), "-d", &database.url()]);
+    command.arg("--follow").env("NOTIFY_SOCKET", &path).envs(environment.iter().copied());
+    let service = Running::start(&mut command);
+    let mut all = Vec::new();
+    let has = |all: &[String], state: &str| all.iter().filter(|told| *told == state).count();
+    while has(&all, "READY=1") == 0 || has(&all, "WATCHDOG=1") < count {
+        all.push(state(&socket));
+    }
+    service.signal(Signal::TERM);
+    while has(&all, "STOPPING=1") == 0 {
+        all.push(state(&socket));
+    }
+    service.finish().expect_code(143);
+    all
+}
+
+#[test]
+fn the_watchdog_is_fed_for_as_long_as_the_service_runs() {
+    let period = ("WATCHDOG_USEC", "60000");
+    let started = Instant::now();
+    told(20, &[period]);
+    // 20 times in halves of the period, the first at once.
+    assert!(started.elapsed().as_millis() >= 19 * 30, "{:?}: too often", started.elapsed());
+    // It is somebody else's, or nobody's.
+    for environment in [&[period, ("WATCHDOG_PID", "1")][..], &[]] {
+        let all = told(0, environment);
+        assert_eq!(all, ["READY=1", "STOPPING=1"], "{environment:?}");
+    }
+}
+
+/// A program whose standard error is a terminal, and what is written there.
+struct OnTerminal {
+    child: Child,
+    output: Receiver<Vec<u8>>,
+    shown: String,
+}
+
+impl OnTerminal {
+    fn start(command: &mut Command) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a terminal that may be used");
+        let path = ptsname(&ours, Vec::new()).expect("its name");
+        let path = std::ffi::OsStr::from_bytes(path.as_bytes());
+        let theirs = rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
+        let theirs: OwnedFd = theirs.expect("its other side");
+        let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&theirs, size).expect("its size");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs).env("TERM", "xterm");
+        let child = command.spawn().expect("it starts");
+        // The other side is open in the program alone, so that its end is the end here.
+        command.stderr(Stdio::null());
+        let (sender, output) = mpsc::sync_channel(1000);
+        thread::spawn(move || {
+            let mut terminal = File::from(ours);
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, output, shown: String::new() }
+    }
+
+    /// Reads until it shows this, or its end; whether it did.
+    fn shows(&mut self, text: &str) -> bool {
+        let until = Instant::now() + DEADLINE;
+        while !self.shown.contains(text) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.shown += &String::from_utf8_lossy(&bytes),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        // It has ended by itself, unless the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn people_see_on_a_terminal_how_far_a_load_is() {
+    let (broker, mut database) = (Broker::start(), Database::create());
+    let topic = broker.create("seen", 1);
+    let lines: String = (0..1500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    broker.kcat(&["-P", "-t", &topic], lines.as_bytes()).expect_success();
+    database.execute("create table seen(n int4)");
+    let load = |more: &[&str]| {
+        let mut command = program("kcopy");
+        command.args(["load", &topic, "--into", "seen", "-b", broker.bootstrap(), "-d", &database.url()]);
+        command.args(["--batch-time", "20ms"]).args(more);
+        OnTerminal::start(&mut command)
+    };
+    // Rows cannot be written before it was seen.
+    let mut held = database.connect();
+    held.batch_execute("begin; lock table seen in share mode").expect("a lock");
+    let mut bounded = load(&[]);
+    assert!(bounded.shows("0 of 1,500 records"), "{}", bounded.shown);
+    held.batch_execute("commit").expect("the end of the lock");
+    assert!(bounded.shows("loaded 1500 records"), "{}", bounded.shown);
+    assert!(!bounded.shows("nothing that it says"), "it comes to an end: {}", bounded.shown);
+    // The line is taken away, and nothing of it stands behind the last words.
+    let (_, end) = bounded.shown.rsplit_once("loaded 1500 records").expect("its last words");
+    assert!(!end.contains("records"), "{}", bounded.shown);
+    assert!(bounded.child.wait().expect("its end").success());
+
+    let mut endless = load(&["--follow"]);
+    broker.kcat(&["-P", "-t", &topic], lines.as_bytes()).expect_success();
+    assert!(endless.shows("1,500 records") && !endless.shown.contains(" of "), "{}", endless.shown);
+    kill(endless.child.id(), Signal::TERM);
+    assert!(endless.shows("finishing what was read"), "{}", endless.shown);
+    assert_eq!(endless.child.wait().expect("its end").code(), Some(143));
+
+    let mut quiet = load(&["--quiet"]);
+    assert!(!quiet.shows("records"), "{}", quiet.shown);
+    assert_eq!(database.value("select count(*) from seen"), "3000");
 }
