@@ -19,6 +19,7 @@ use crate::{
     journal::SeenRequest,
     net::{Settings, listener},
     observe::{self, CommittedOffset, TopicState},
+    producer_state::Producers,
 };
 
 /// How much an in-memory connection holds in each direction.
@@ -228,6 +229,31 @@ impl MiniCluster {
     /// # Errors
     /// No such partition or broker.
     pub async fn move_leader(&self, topic: &str, partition: i32, node_id: i32) -> Result<(), Error> {
+        self.elect(topic, partition, node_id, None).await.map(drop)
+    }
+
+    /// Makes a broker a partition's leader that does not have what begins with the batch of `offset`: an unclean
+    /// election, which loses it. Returns where the log ends now.
+    ///
+    /// # Errors
+    /// No such partition or broker.
+    pub async fn elect_uncleanly(
+        &self,
+        topic: &str,
+        partition: i32,
+        node_id: i32,
+        offset: i64,
+    ) -> Result<i64, Error> {
+        self.elect(topic, partition, node_id, Some(offset)).await
+    }
+
+    async fn elect(
+        &self,
+        topic: &str,
+        partition: i32,
+        node_id: i32,
+        lost_from: Option<i64>,
+    ) -> Result<i64, Error> {
         let topic = topic.to_owned();
         self.on_actor(move |actor| {
             let cluster = &mut actor.cluster;
@@ -251,10 +277,16 @@ impl MiniCluster {
             if !found.isr.contains(&node_id) {
                 found.isr.push(node_id);
             }
+            if let Some(offset) = lost_from {
+                found.log.truncate(offset);
+                // What they wrote last may be gone; Kafka takes up such a producer as a new one.
+                found.producers = Producers::default();
+            }
             found.lead(Some(node_id));
+            let end = found.log.log_end_offset();
             let waiters = found.waiters.clone();
             cluster.waiting.wake_all(&waiters);
-            Ok(())
+            Ok(end)
         })
         .await?
     }

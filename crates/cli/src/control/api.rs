@@ -10,6 +10,7 @@
 //! | `GET /requests?api=Fetch&last=10` | | the newest requests, oldest first: 1,000 of any API by default |
 //! | `POST /nodes/ID/stop`, `POST /nodes/ID/start` | | stops or starts a broker |
 //! | `POST /leader` | `{"topic", "partition", "node"}` | makes a broker a partition's leader |
+//! | | `"lost_from"` as well | one that lacks the batch of this offset and all behind it: an unclean election |
 //! | `POST /coordinator` | `{"group", "node"}` | makes a broker a group's coordinator |
 //! | `POST /faults` | `{"action", ...}` | injects a fault |
 //! | `DELETE /faults` | | ends all faults |
@@ -49,7 +50,7 @@ const ROUTES: [(&str, &str); 12] = [
     ("GET /requests", "the newest requests; ?api=NAME&last=N"),
     ("POST /nodes/ID/stop", "stop a broker"),
     ("POST /nodes/ID/start", "start it again"),
-    ("POST /leader", "move a leader: topic, partition, node"),
+    ("POST /leader", "move a leader: topic, partition, node; lost_from"),
     ("POST /coordinator", "move a group's coordinator: group, node"),
     (
         "POST /faults",
@@ -123,8 +124,14 @@ async fn route(cluster: &mut MiniCluster, request: &Request) -> Result<Value, Re
             let topic = required("topic", members.text("topic")?)?;
             let partition = members.number("partition")?.unwrap_or(0);
             let node = required("node", members.number("node")?)?;
+            let lost_from = members.number("lost_from")?;
             members.finish()?;
-            cluster.move_leader(&topic, partition, node).await?;
+            match lost_from {
+                None => cluster.move_leader(&topic, partition, node).await?,
+                Some(offset) => {
+                    cluster.elect_uncleanly(&topic, partition, node, offset).await?;
+                }
+            }
             Ok(json!({}))
         }
         ("POST", ["coordinator"]) => {

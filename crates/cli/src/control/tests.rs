@@ -35,6 +35,8 @@ async fn the_cluster_is_changed_and_seen() {
     let cluster = &mut cluster().await;
     assert_eq!(ask(cluster, "POST /topics", r#"{"name":"n","partitions":3}"#).await.body["name"], json!("n"));
     assert_eq!(ask(cluster, "POST /leader", r#"{"topic":"t","partition":1,"node":1}"#).await.status, 200);
+    let unclean = r#"{"topic":"t","partition":1,"node":1,"lost_from":0}"#;
+    assert_eq!(ask(cluster, "POST /leader", unclean).await, Response::done(json!({})));
     let stopped = ask(cluster, "POST /nodes/2/stop", "").await;
     assert_eq!(stopped.body["nodes"][1], json!({"id": 2, "address": "mini:9093", "running": false}));
     let topics = ask(cluster, "GET /topics", "").await.body;

@@ -96,6 +96,40 @@ impl Log {
         self.epochs.push((leader_epoch, self.log_end_offset));
     }
 
+    /// Cuts off what begins with the batch that holds `offset`, and returns the new end.
+    pub(crate) fn truncate(&mut self, offset: i64) -> i64 {
+        self.close_tail();
+        while self.segments.back().is_some_and(|last| last.next_offset > offset) {
+            let Some(last) = self.segments.pop_back() else { break };
+            for (bounds, bytes) in batches_of(&last.data, &last) {
+                if bounds.next_offset > offset {
+                    break;
+                }
+                self.push_segment(Segment {
+                    base_offset: bounds.base_offset,
+                    next_offset: bounds.next_offset,
+                    position: self.end_position(),
+                    running_max_timestamp: bounds.max_timestamp,
+                    max_timestamp: bounds.max_timestamp,
+                    data: Data::Chunk(bytes),
+                });
+            }
+        }
+        let end = self.segments.back().map_or(self.log_start_offset, |last| last.next_offset);
+        self.log_end_offset = end.max(self.log_start_offset);
+        self.epochs.retain(|(_, start)| *start < self.log_end_offset);
+        self.transactions = Transactions::default();
+        for segment in &self.segments {
+            for (bounds, bytes) in batches_of(&segment.data, segment) {
+                if batch::is_transactional(&bytes) {
+                    self.transactions.appended(&bytes, bounds.base_offset);
+                }
+            }
+        }
+        self.transactions.deleted_before(self.log_start_offset);
+        self.log_end_offset
+    }
+
     /// Appends a validated batch and returns its base offset. `received` may be shared with the request's frame.
     pub(crate) fn append(&mut self, received: &Bytes, leader_epoch: i32) -> Option<i64> {
         let mut bounds = BatchBounds::read(received)?;

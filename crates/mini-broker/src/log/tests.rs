@@ -53,6 +53,13 @@ fn reads_agree_with_a_plain_list_of_batches() {
         let mut log = log();
         let mut model: Vec<(i64, i64, usize)> = Vec::new();
         for _ in 0..300 {
+            if random.below(20) == 0 {
+                let offset = random.below(log.log_end_offset() as u64 + 2) as i64;
+                model.retain(|(_, next_offset, _)| *next_offset <= offset);
+                let end = model.last().map_or(0, |(_, next_offset, _)| *next_offset);
+                assert_eq!(log.truncate(offset), end, "seed {seed}");
+                continue;
+            }
             if random.below(3) > 0 {
                 let records = 1 + random.below(5) as usize;
                 let size = if random.below(10) == 0 { 20_000 } else { random.below(2_000) as usize };
