@@ -343,6 +343,44 @@ async fn without_a_pinned_end_what_comes_later_is_read_too() {
     }
 }
 
+/// What comes of reading on after ten records, of which an election that was not clean has lost four, and whose place
+/// others have taken.
+async fn after_an_unclean_election(reset: OffsetReset) -> kcopy_client::Result<i64> {
+    let cluster = in_memory(2).topic("t", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    for number in 0..10 {
+        produce(&client, "t", 0, number..number + 1).await;
+    }
+    let mut config = ConsumerConfig::default();
+    config.offset_reset = reset;
+    let assignment = Assignment::new("t", 0, StartOffset::Earliest).until(EndOffset::Never);
+    let mut consumer = consume(&client, &[assignment], config).await.unwrap();
+    while !matches!(consumer.next().await.unwrap(), Some(Event::EndOfPartition { offset: 10, .. })) {}
+    inject(&cluster, FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER), |fault| fault.api(ApiKey::Fetch))
+        .await;
+    let leader = cluster.leader("t", 0).await.unwrap();
+    let other = cluster.node_ids().find(|node| Some(*node) != leader).unwrap();
+    assert_eq!(cluster.elect_uncleanly("t", 0, other, 6).await.unwrap(), 6);
+    produce(&client, "t", 0, 100..110).await;
+    cluster.clear_faults().await.unwrap();
+    loop {
+        if let Some(Event::Batch(batch)) = consumer.next().await? {
+            return Ok(batch.batch().batch().base_offset());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_cut_short_and_has_grown_again_is_not_read_on() {
+    let error = after_an_unclean_election(OffsetReset::Error).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
+    let text = "the log was cut short at 6 and written anew from there, and offset 10 is the next to read";
+    assert!(error.to_string().contains(text), "{error}");
+    // Who has said where to go on gets what is new.
+    assert_eq!(after_an_unclean_election(OffsetReset::Earliest).await.unwrap(), 6);
+    assert_eq!(after_an_unclean_election(OffsetReset::Latest).await.unwrap(), 6);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     let cluster = in_memory(1).topic("t", 1).start().await.unwrap();

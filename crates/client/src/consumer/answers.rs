@@ -175,6 +175,9 @@ impl Driver {
         let preferred = data.preferred_read_replica;
         let partition = &mut self.partitions[at];
         partition.recover();
+        if data.diverging_epoch.epoch >= 0 {
+            return self.diverged(at, data.diverging_epoch.end_offset);
+        }
         let taken = partition.take(data, place.broker, held, &self.config)?;
         if partition.is_stuck()
             && let Some(broker) = self.brokers.get_mut(&place)
@@ -240,6 +243,27 @@ impl Driver {
             }
             self.refresh.is_wanted = true;
         }
+        Ok(())
+    }
+
+    /// What was read last is not in the log any more, which ends or goes on otherwise from `end` on: an election
+    /// that was not clean.
+    fn diverged(&mut self, at: usize, end: i64) -> Result<()> {
+        let partition = &mut self.partitions[at];
+        let position = partition.position;
+        if self.config.offset_reset == OffsetReset::Error {
+            let message = format!(
+                "the log was cut short at {end} and written anew from there, and offset {position} is the next to read"
+            );
+            let error = Error::broker_with_message(ErrorCode::OFFSET_OUT_OF_RANGE, Some(&message));
+            return Err(partition.named(error));
+        }
+        tracing::warn!(
+            topic = %partition.topic, partition = partition.index, offset = position, reset_to = end,
+            "the log was cut short and written anew"
+        );
+        // Where the two logs part: what is new there has not been read yet.
+        partition.seek(end.min(position));
         Ok(())
     }
 

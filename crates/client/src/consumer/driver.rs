@@ -44,6 +44,8 @@ use crate::{
 const LEAST_FETCH_BYTES: usize = 256 << 10;
 /// The last version that names topics by name.
 const LAST_BY_NAME: i16 = 12;
+/// The first version in which a broker compares epochs.
+const FIRST_WITH_EPOCHS: i16 = 12;
 
 pub(super) struct Driver {
     pub(super) client: Client,
@@ -270,8 +272,12 @@ impl Driver {
                 return Ok(true);
             }
         }
+        let due = || self.partitions.iter().enumerate().filter(|(_, partition)| is_due(partition, place));
+        let with_ids = due().all(|(_, partition)| partition.topic_id.is_some());
+        let most = if with_ids { i16::MAX } else { LAST_BY_NAME };
+        let version = connection.version_within::<FetchRequest>(4, most)?;
         let mut wanted = Vec::new();
-        for (at, partition) in self.partitions.iter().enumerate().filter(|(_, p)| is_due(p, place)) {
+        for (at, partition) in due() {
             let name = Name {
                 topic: partition.topic.clone(),
                 topic_id: partition.topic_id,
@@ -280,13 +286,14 @@ impl Driver {
             let want = Want {
                 offset: partition.position,
                 leader_epoch: partition.leader_epoch,
+                // A replica nearby may only lag behind: the leader is the one to believe.
+                last_fetched_epoch: partition
+                    .last_fetched_epoch
+                    .filter(|_| version >= FIRST_WITH_EPOCHS && partition.preferred_replica.is_none()),
                 max_bytes: i32::try_from(partition.max_bytes).unwrap_or(i32::MAX),
             };
             wanted.push((at, name, want));
         }
-        let with_ids = wanted.iter().all(|(_, name, _)| name.topic_id.is_some());
-        let most = if with_ids { i16::MAX } else { LAST_BY_NAME };
-        let version = connection.version_within::<FetchRequest>(4, most)?;
         let broker = self.brokers.get_mut(&place).ok_or_else(|| Error::closed("broker"))?;
         let mut session = broker.session.request(&wanted, version > LAST_BY_NAME);
         if version < 7 {

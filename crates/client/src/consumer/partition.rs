@@ -39,6 +39,9 @@ pub(super) struct Partition {
     /// Where it is fetched from, and the leader epoch that is claimed there.
     pub(super) owner: Option<Place>,
     pub(super) leader_epoch: Option<i32>,
+    /// The leader epoch of the last batch that was taken: a log that has another one there was cut short and has
+    /// grown again (KIP-595).
+    pub(super) last_fetched_epoch: Option<i32>,
     /// A replica nearby that the leader has pointed to (KIP-392).
     pub(super) preferred_replica: Option<i32>,
     /// Since when it cannot be read, and why.
@@ -97,6 +100,7 @@ impl Partition {
             phase: Phase::Active,
             owner: None,
             leader_epoch: None,
+            last_fetched_epoch: None,
             preferred_replica: None,
             failing: None,
             backoff,
@@ -144,6 +148,7 @@ impl Partition {
     /// Reading goes on elsewhere.
     pub(super) fn seek(&mut self, position: i64) {
         self.position = position;
+        self.last_fetched_epoch = None;
         self.phase = Phase::Active;
         self.told_end = false;
     }
@@ -185,6 +190,7 @@ impl Partition {
             let is_aborted =
                 aborted.covers(&batch).map_err(|error| records_error(error, &self.topic, self.index))?;
             let from = std::mem::replace(&mut self.position, batch.next_offset());
+            self.last_fetched_epoch = Some(batch.partition_leader_epoch()).filter(|epoch| *epoch >= 0);
             let is_wanted = !batch.attributes().is_control() && !is_aborted && batch.record_count() != 0;
             if is_wanted && batch.base_offset() < until {
                 taken.batches.push(RawBatch {

@@ -21,6 +21,8 @@ use kcopy_wire::{
 pub(super) struct Want {
     pub(super) offset: i64,
     pub(super) leader_epoch: Option<i32>,
+    /// The leader epoch of the batch before the offset, for brokers that compare it.
+    pub(super) last_fetched_epoch: Option<i32>,
     pub(super) max_bytes: i32,
 }
 
@@ -147,6 +149,7 @@ fn add(topics: &mut Vec<FetchTopic>, name: &Name, want: &Want) {
         partition: name.partition,
         current_leader_epoch: want.leader_epoch.unwrap_or(-1),
         fetch_offset: want.offset,
+        last_fetched_epoch: want.last_fetched_epoch.unwrap_or(-1),
         partition_max_bytes: want.max_bytes,
         ..Default::default()
     };
@@ -180,7 +183,7 @@ mod tests {
 
     fn wanted(partitions: &[(usize, i64)]) -> Vec<(usize, Name, Want)> {
         let name = |at: usize| Name { topic: "t".into(), topic_id: None, partition: at as i32 };
-        let want = |offset| Want { offset, leader_epoch: Some(3), max_bytes: 100 };
+        let want = |offset| Want { offset, leader_epoch: Some(3), last_fetched_epoch: None, max_bytes: 100 };
         partitions.iter().map(|(at, offset)| (*at, name(*at), want(*offset))).collect()
     }
 

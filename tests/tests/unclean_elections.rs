@@ -1,0 +1,161 @@
+//! Elections that are not clean: the new leader lacks what was loaded, and writes other records in its place. Nothing
+//! shows it but the leader epochs, and both ways name the gap.
+
+use bytes::Bytes;
+use kcopy_mini_broker::{Fault, FaultAction, MiniCluster};
+use kcopy_tests::{Broker, DEADLINE, Database, Loading, Running, program};
+use kcopy_wire::{
+    ApiKey, ErrorCode,
+    records::{BatchBuilder, BatchOptions, Compression, Headers, ProducerStamp},
+};
+use std::time::Instant;
+use tokio::runtime::Runtime;
+
+const TOPIC: &str = "elections";
+
+/// A cluster of two brokers, whose leaders lose what they shall.
+struct Log {
+    runtime: Runtime,
+    cluster: MiniCluster,
+}
+
+impl Log {
+    fn new() -> Log {
+        let runtime = Runtime::new().expect("a runtime");
+        let builder = MiniCluster::builder().nodes(2).topic(TOPIC, 1);
+        let cluster = runtime.block_on(builder.start()).expect("a cluster");
+        Log { runtime, cluster }
+    }
+
+    /// A batch for each number.
+    fn write(&self, numbers: std::ops::Range<i64>) {
+        for number in numbers {
+            let mut builder = BatchBuilder::new(BatchOptions::new(Compression::None));
+            let value = format!("{{\"n\":{number}}}");
+            builder
+                .append(1_700_000_000_000, None, Some(value.as_bytes()), Headers::EMPTY)
+                .expect("a record");
+            let batch: Bytes = builder.finish(ProducerStamp::NONE).expect("a batch");
+            self.runtime.block_on(self.cluster.append_batch(TOPIC, 0, batch)).expect("appended");
+        }
+    }
+
+    /// Another leader, in a new epoch, whose log ends at `offset`.
+    fn lose_from(&self, offset: i64) {
+        let elected = async {
+            let leader = self.cluster.leader(TOPIC, 0).await?.expect("a leader");
+            let other = self.cluster.node_ids().find(|node| *node != leader).expect("another broker");
+            self.cluster.elect_uncleanly(TOPIC, 0, other, offset).await
+        };
+        assert_eq!(self.runtime.block_on(elected).expect("an election"), offset);
+    }
+}
+
+/// Both ways, with a table each.
+struct Ways {
+    loading: Loading,
+}
+
+impl Ways {
+    fn new(log: &Log) -> Ways {
+        let broker = Broker::at(log.cluster.bootstrap_servers());
+        let mut loading = Loading::on(broker, Database::create());
+        loading.database.execute("create table by_sql(n int4); create table by_wire(n int4)");
+        Ways { loading }
+    }
+
+    fn wire(&self, more: &[&str]) -> std::process::Command {
+        let mut command = program("kcopy");
+        command.args(["load", TOPIC, "--into", "by_wire", "-b", self.loading.broker.bootstrap()]);
+        command.args(["-d", &self.loading.database.url()]).args(more);
+        command
+    }
+
+    fn load(&mut self, wire: &[&str], sql: &str) {
+        self.loading.load(&format!("'{TOPIC}', 'by_sql'{sql}"));
+        kcopy_tests::run(&mut self.wire(wire)).expect_success();
+    }
+
+    /// Both refuse, and say why.
+    fn expect_gap(&mut self, by_wire: &str, by_sql: &str) {
+        let wire = kcopy_tests::run(&mut self.wire(&[])).expect_code(1);
+        assert!(wire.stderr.contains(by_wire) && wire.stderr.contains("--accept-loss"), "{wire:?}");
+        let sql = self.loading.error(&format!("'{TOPIC}', 'by_sql'"));
+        assert!(sql.message.contains(by_sql), "{sql:?}");
+    }
+
+    fn expect_rows(&mut self, numbers: &str) {
+        for table in ["by_sql", "by_wire"] {
+            let rows = format!("select coalesce(string_agg(n::text, ' ' order by n), '') from {table}");
+            assert_eq!(self.loading.database.value(&rows), numbers, "{table}");
+        }
+    }
+
+    fn wait_for_rows(&mut self, count: &str) {
+        let until = Instant::now() + DEADLINE;
+        while self.loading.database.value("select count(*) from by_wire") != count {
+            assert!(Instant::now() < until, "{count} rows never come");
+            self.loading.database.execute("select pg_sleep(0.01)");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_short_and_has_grown_again_is_a_gap() {
+    let log = Log::new();
+    log.write(0..5);
+    let mut ways = Ways::new(&log);
+    ways.load(&[], "");
+    // A clean election is none.
+    log.lose_from(5);
+    log.write(5..7);
+    ways.load(&[], "");
+    ways.expect_rows("0 1 2 3 4 5 6");
+
+    log.lose_from(3);
+    ways.expect_gap("7 is the next offset to load, and the log ends at 3", "ends at offset 3");
+    // It grows to just where they stand, and beyond.
+    log.write(103..107);
+    let by_wire = "cut short at 3 and written anew from there: offsets 3 to 6 were loaded and are others now";
+    ways.expect_gap(
+        by_wire,
+        "cannot go on at offset 7: the log was truncated: its leader epoch 0 ends at offset 3",
+    );
+    log.write(107..110);
+    ways.expect_gap(by_wire, "its leader epoch 0 ends at offset 3");
+    ways.expect_rows("0 1 2 3 4 5 6");
+
+    ways.load(&["--accept-loss"], ", accept_loss => true");
+    ways.expect_rows("0 1 2 3 4 5 6 103 104 105 106 107 108 109");
+    log.write(110..111);
+    ways.load(&[], "");
+    ways.expect_rows("0 1 2 3 4 5 6 103 104 105 106 107 108 109 110");
+}
+
+#[test]
+fn a_loader_that_follows_does_not_go_on_in_another_log() {
+    for numbers in [3..5, 3..9] {
+        let log = Log::new();
+        log.write(0..5);
+        let mut ways = Ways::new(&log);
+        let loader = Running::start(&mut ways.wire(&["--follow", "--batch-time", "20ms"]));
+        ways.wait_for_rows("5");
+        // A clean election changes nothing.
+        log.lose_from(5);
+        log.write(5..6);
+        ways.wait_for_rows("6");
+
+        // It does not get to see the log while it is short.
+        let away = Fault::new(FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER)).api(ApiKey::Fetch);
+        log.runtime.block_on(log.cluster.inject(away)).expect("a fault");
+        log.lose_from(3);
+        log.write(numbers.start + 100..numbers.end + 100);
+        log.write(200..201);
+        log.runtime.block_on(log.cluster.clear_faults()).expect("no faults");
+        let ended = loader.finish().expect_code(1);
+        let gap = "cut short at 3 and written anew from there: offsets 3 to 5 were loaded and are others now";
+        assert!(ended.stderr.contains(gap), "{numbers:?}: {ended:?}");
+        assert!(ended.stderr.contains("--accept-loss goes on at offset 3"), "{ended:?}");
+        ways.wait_for_rows("6");
+    }
+}
