@@ -5,9 +5,13 @@
 //!   stopped reading on purpose (`\.`, or a `LIMIT` over file_fdw), as it does for death by SIGPIPE.
 //! - Signals keep their default effect: prompt, and never exit code 0.
 //! - Descriptors that the backend leaked into the program are closed.
+//!
+//! `memory` has the copying of bytes for the static binary, whose C library is slow at it.
 
 mod closed;
 mod descriptors;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod memory;
 mod stdin;
 mod stdout;
 
