@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Result, ensure};
-use kcopy::format::{
+use kcopy_format::{
     Columns, Format, FormatOptions,
     write::{RecordContext, RecordWriter},
 };

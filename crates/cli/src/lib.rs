@@ -6,7 +6,6 @@
 pub mod control;
 pub mod dispatch;
 pub mod environment;
-pub mod format;
 pub mod grammar;
 pub mod kafka_topics;
 pub mod kcat;

@@ -4,7 +4,7 @@ mod edges;
 
 use std::io::Write;
 
-use kcopy::format::{
+use kcopy_format::{
     Columns, Format, FormatOptions,
     write::{RecordContext, RecordWriter},
 };

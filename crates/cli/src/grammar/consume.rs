@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use kcopy_format::{InvalidText, template::Template};
 
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
 use super::exact::ExactArgs;
 use super::formats::{FormatArgs, Invalid};
 use crate::environment::Environment;
-use crate::format::template::Template;
 use crate::plan::{
-    CommitPolicy, Consume, End, GroupUse, InvalidText, Limits, Output, Plan, Start, Stop, TopicSelection,
-    parse_duration, parse_partitions, parse_position, parse_size,
+    CommitPolicy, Consume, End, GroupUse, Limits, Output, Plan, Start, Stop, TopicSelection, parse_duration,
+    parse_partitions, parse_position, parse_size,
 };
 use crate::properties::{ClientProperties, IsolationLevel, OffsetReset, Scope};
 

@@ -1,9 +1,9 @@
 //! The options that shape bytes, the same for `consume` and `produce`.
 
 use clap::ValueEnum;
+use kcopy_format::{Columns, Format, FormatOptions, InvalidText};
 
-use crate::format::{Columns, Format, FormatOptions};
-use crate::plan::{InvalidText, parse_delimiter};
+use crate::plan::parse_delimiter;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Format")]

@@ -4,10 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use kcopy_format::Columns;
 
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
 use crate::environment::Environment;
-use crate::format::Columns;
 use crate::load::postgres::settings::Settings;
 use crate::plan::{
     BatchLimits, End, Load, Mode, OnError, Plan, Route, Start, parse_duration, parse_partitions,

@@ -1,9 +1,11 @@
 //! `kcopy produce`.
 
+use kcopy_format::InvalidText;
+
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
 use super::formats::FormatArgs;
 use crate::environment::Environment;
-use crate::plan::{Input, InputFormat, InvalidText, Plan, Produce};
+use crate::plan::{Input, InputFormat, Plan, Produce};
 use crate::properties::Scope;
 
 /// stdin to Kafka, for COPY ... TO PROGRAM

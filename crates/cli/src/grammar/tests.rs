@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use kcopy_format::template::Template;
+use kcopy_format::{Columns, Format, FormatOptions, InvalidText};
+
 use super::*;
-use crate::format::template::Template;
-use crate::format::{Columns, Format, FormatOptions};
 use crate::plan::*;
 use crate::properties::{Acks, CompressionType, IsolationLevel, OffsetReset};
 

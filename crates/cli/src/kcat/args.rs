@@ -5,11 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kcopy_format::pack::Pack;
+use kcopy_format::template::Template;
+
 use super::getopt::{Element, Getopt};
 use super::{Refusal, usage};
 use crate::environment::Environment;
-use crate::format::pack::Pack;
-use crate::format::template::Template;
 use crate::plan::{Start, Stop, parse_delimiter};
 use crate::properties::{self, OffsetReset, PropertySet, Source, read_config};
 

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use kcopy_format::envelope::Envelope;
+use kcopy_format::template::Template;
+
 use super::Refusal;
 use super::args::Args;
 use crate::environment::Environment;
-use crate::format::envelope::Envelope;
-use crate::format::template::Template;
 use crate::plan::{
     CommitPolicy, Common, Consume, End, Exact, Grammar, GroupUse, Input, InputFormat, Limits, ListMetadata,
     OffsetQuery, Output, Plan, Produce, QueryOffsets, Start, TopicSelection,

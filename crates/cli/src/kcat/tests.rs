@@ -4,10 +4,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use kcopy_format::envelope::Envelope;
+use kcopy_format::pack::Pack;
+use kcopy_format::template::Template;
+
 use crate::environment::Environment;
-use crate::format::envelope::Envelope;
-use crate::format::pack::Pack;
-use crate::format::template::Template;
 use crate::plan::*;
 use crate::properties::{OffsetReset, Partitioner};
 

@@ -1,16 +1,14 @@
 //! Records into rows of one table.
 
 use kcopy_client::wire::records::Record;
+use kcopy_format::{
+    Columns, Format, FormatOptions,
+    columns::{Column, Source, Type},
+    write::{RecordContext, RecordWriter},
+};
 
 use super::catalog::{Table, TableColumn, quoted};
-use crate::{
-    format::{
-        Columns, Format, FormatOptions,
-        columns::{Column, Source, Type},
-        write::{RecordContext, RecordWriter},
-    },
-    plan::{Load, Mode},
-};
+use crate::plan::{Load, Mode};
 
 /// Writes the rows of one table.
 pub(super) struct RowEncoder {

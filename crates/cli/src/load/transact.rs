@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
+use kcopy_format::Format;
 use tokio_postgres::{Client, Statement};
 
 use super::{
@@ -25,10 +26,7 @@ use super::{
     rejects::Reread,
     trouble::Trouble,
 };
-use crate::{
-    format::Format,
-    plan::{Load, Mode, OnError},
-};
+use crate::plan::{Load, Mode, OnError};
 
 /// What goes into the connection's queue at once.
 const BLOCK_BYTES: usize = 256 << 10;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use kcopy_client::{Backoff, Consumer, ConsumerConfig, Event, FetchedBatch, TryNext, wire::ErrorCode};
+use kcopy_format::write::RecordContext;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
@@ -32,10 +33,7 @@ use super::{
     transact::Loader,
     trouble::Trouble,
 };
-use crate::{
-    format::write::RecordContext,
-    plan::{End, OnError},
-};
+use crate::plan::{End, OnError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A topic full of them should not fill a log as well.

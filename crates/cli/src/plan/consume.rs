@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kcopy_format::envelope::Envelope;
+use kcopy_format::template::Template;
+use kcopy_format::write::RecordWriter;
+use kcopy_format::{FormatOptions, OptionError};
+
 use super::Common;
-use crate::format::envelope::Envelope;
-use crate::format::template::Template;
-use crate::format::write::RecordWriter;
-use crate::format::{FormatOptions, OptionError};
 use crate::properties::{IsolationLevel, OffsetReset};
 
 /// Kafka to stdout.
@@ -177,18 +178,4 @@ impl Output {
             Self::Format(options) => RecordWriter::new(options),
         }
     }
-}
-
-/// What to do with bytes that are not valid text in the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum InvalidText {
-    /// Fail.
-    #[default]
-    Error,
-    /// Write U+FFFD for each invalid sequence.
-    Replace,
-    /// Write the whole value in base64.
-    Base64,
-    /// Write the whole value in hexadecimal.
-    Hex,
 }

@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use kcopy_format::Columns;
+
 use super::{Common, End, Start};
-use crate::{format::Columns, load::postgres::settings::Settings};
+use crate::load::postgres::settings::Settings;
 
 /// Kafka to PostgreSQL over the wire.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,8 +13,7 @@ pub use admin::{
     QueryOffsets, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed,
 };
 pub use consume::{
-    CommitPolicy, Consume, End, Exact, GroupUse, InvalidText, Limits, Output, PartitionStart, Start, Stop,
-    TopicSelection,
+    CommitPolicy, Consume, End, Exact, GroupUse, Limits, Output, PartitionStart, Start, Stop, TopicSelection,
 };
 pub use load::{BatchLimits, Load, Mode, OnError, Route};
 pub use produce::{Input, InputFormat, Produce};

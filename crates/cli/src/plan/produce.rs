@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Common;
-use crate::format::{
+use kcopy_format::{
     FormatOptions, OptionError,
     read::{DelimitedInput, RecordReader},
 };
+
+use super::Common;
 
 /// stdin or files to Kafka.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,10 @@ use kcopy_client::{
     TryNext,
     wire::{Str, records::Record},
 };
+use kcopy_format::{
+    FormatError,
+    write::{RecordContext, RecordWriter},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -21,10 +25,6 @@ use super::{
     session::{Network, Session},
 };
 use crate::{
-    format::{
-        FormatError,
-        write::{RecordContext, RecordWriter},
-    },
     plan::{CommitPolicy, Consume, End, Grammar, Stop},
     process::Stdout,
     properties::{self, ClientProperties},

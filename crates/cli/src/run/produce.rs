@@ -11,6 +11,7 @@ use std::{
 use kcopy_client::producer::{
     Acks, AppendError, Appender, Position, Producer, ProducerConfig, Receipt, Record, Topic,
 };
+use kcopy_format::read::{InputRecord, RecordReader};
 use kcopy_wire::{
     partitioner::Partitioner,
     records::{Compression, Headers, HeadersBuf},
@@ -23,7 +24,6 @@ use super::{
     session::{Network, Session},
 };
 use crate::{
-    format::read::{InputRecord, RecordReader},
     plan::{Grammar, Input, Produce},
     process::{Stdin, Stdout},
     properties::{self, ClientProperties},

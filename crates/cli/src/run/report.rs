@@ -14,14 +14,12 @@ use kcopy_client::{
     PartitionRange, Topic,
     wire::{Str, records::Record},
 };
+use kcopy_format::{FormatError, base64::put_base64};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use crate::{
-    format::{FormatError, base64::put_base64},
-    plan::{Consume, Output},
-};
+use crate::plan::{Consume, Output};
 
 /// Skipped records that a report holds at most, and their bytes.
 const MAX_REJECTED: usize = 10_000;

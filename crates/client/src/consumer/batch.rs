@@ -123,7 +123,6 @@ pub struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>>;
 
-    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.records.next()? {

@@ -307,7 +307,6 @@ impl<'a> Appender<'a> {
     /// # Errors
     /// `Full`: wait, for example with [`Producer::append`], and append it again. `TooLarge` and
     /// `UnknownPartition`: never. `Closed`: the producer takes no more.
-    #[inline]
     pub fn append(&mut self, topic: Topic, record: &Record<'_>) -> Result<Position, AppendError> {
         let shared = self.shared;
         let appended = self.open().append(shared, topic, record);
@@ -335,7 +334,6 @@ impl<'a> Appender<'a> {
     ///
     /// # Errors
     /// Those of [`Appender::append`] but `Full`.
-    #[inline]
     pub fn append_blocking(&mut self, topic: Topic, record: &Record<'_>) -> Result<Position, AppendError> {
         loop {
             match self.append(topic, record) {

@@ -1,0 +1,149 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::types::Type;
+
+fn convert(name: &str, text: &str) -> Result<String, Refusal> {
+    let column_type = Type::of_name(name).expect(name);
+    let (mut binary, mut out) = (Vec::new(), Vec::new());
+    column_type.parse(text.as_bytes(), &mut binary)?;
+    column_type.show(&binary, &mut out)?;
+    Ok(String::from_utf8(out).expect("ASCII"))
+}
+
+#[test]
+fn dates_and_times_in_all_their_spellings() {
+    for (name, text, expected) in [
+        ("date", "2024-02-29", "2024-02-29"),
+        ("date", " 2024/2/9 ", "2024-02-09"),
+        ("date", "20240229", "2024-02-29"),
+        ("date", "2024-060", "2024-02-29"),
+        ("date", "29-Feb-2024", "2024-02-29"),
+        ("date", "February 29, 2024", "2024-02-29"),
+        ("date", "29 feb 2024", "2024-02-29"),
+        ("date", "2024 Feb 29", "2024-02-29"),
+        ("date", "Thu, 29 Feb 2024 12:00:00 GMT", "2024-02-29"),
+        ("date", "2024-02-29T12:00:00Z", "2024-02-29"),
+        ("date", "0044-03-15 BC", "0044-03-15 BC"),
+        ("date", "J2451187", "1999-01-08"),
+        ("date", "infinity", "infinity"),
+        ("date", "-infinity", "-infinity"),
+        ("date", "epoch", "1970-01-01"),
+        ("date", "5874897-12-31", "5874897-12-31"),
+        ("date", "4714-11-24 BC", "4714-11-24 BC"),
+        ("time", "04:05", "04:05:00"),
+        ("time", "04:05:06.789", "04:05:06.789"),
+        ("time", "040506", "04:05:06"),
+        ("time", "0405", "04:05:00"),
+        ("time", "04:05 PM", "16:05:00"),
+        ("time", "12:05 am", "00:05:00"),
+        ("time", "24:00:00", "24:00:00"),
+        ("time", "23:59:60", "24:00:00"),
+        ("time", "allballs", "00:00:00"),
+        ("time", "2024-02-29 12:00:00+05", "12:00:00"),
+        ("time(0)", "12:00:00.5", "12:00:01"),
+        ("timetz", "04:05:06+02", "04:05:06+02"),
+        ("timetz", "04:05:06-05:30", "04:05:06-05:30"),
+        ("timetz", "04:05:06.5 Z", "04:05:06.5+00"),
+        ("timetz", "040506-08", "04:05:06-08"),
+        ("timestamp", "2024-02-29 12:00:00", "2024-02-29 12:00:00"),
+        ("timestamp", "2024-02-29T12:00:00.5+05", "2024-02-29 12:00:00.5"),
+        ("timestamp", "20240229T120000", "2024-02-29 12:00:00"),
+        ("timestamp", "2024-02-29", "2024-02-29 00:00:00"),
+        ("timestamp", "2016-12-31 23:59:60", "2017-01-01 00:00:00"),
+        ("timestamp", "2024-02-29 24:00", "2024-03-01 00:00:00"),
+        ("timestamp", "0001-01-01 00:00:00 BC", "0001-01-01 00:00:00 BC"),
+        ("timestamp(3)", "2024-02-29 12:00:00.1235", "2024-02-29 12:00:00.124"),
+        ("timestamptz", "2024-02-29 12:00:00+05:30", "2024-02-29 06:30:00+00"),
+        ("timestamptz", "Thu Feb 29 12:00:00 2024 UTC", "2024-02-29 12:00:00+00"),
+        ("timestamptz", "2024-02-29 12:00:00.1234567Z", "2024-02-29 12:00:00.123457+00"),
+        ("timestamptz", "2024-02-29 7 Z", ""),
+        ("timestamptz(0)", "2024-02-29 23:59:59.5Z", "2024-03-01 00:00:00+00"),
+        ("timestamptz", "infinity", "infinity"),
+        ("timestamptz", "2024-02-29 12:00:00+00 BC", ""),
+        ("timestamptz", "0005-02-28 12:00:00+00 BC", "0005-02-28 12:00:00+00 BC"),
+    ] {
+        assert_eq!(convert(name, text).unwrap_or_default(), expected, "{text}: {:?}", convert(name, text));
+    }
+}
+
+#[test]
+fn what_is_wrong_or_depends_on_something_else() {
+    for (name, text) in [
+        ("date", ""),
+        ("date", "12:00:00"),
+        ("date", "2024-02-30"),
+        ("date", "2023-02-29"),
+        ("date", "2024-13-01"),
+        ("date", "2024-00-01"),
+        ("date", "0000-01-01"),
+        ("date", "2024-02"),
+        ("date", "2024-366-1"),
+        ("date", "2023-366"),
+        ("date", "01/02/2024"),
+        ("date", "1-2-3"),
+        ("date", "now"),
+        ("date", "today"),
+        ("date", "2024-02-29 2024-02-29"),
+        ("date", "5874898-01-01"),
+        ("date", "4714-11-23 BC"),
+        ("date", "infinity 2024-01-01"),
+        ("time", "25:00"),
+        ("time", "24:00:01"),
+        ("time", "12:60"),
+        ("time", "12:00:61"),
+        ("time", "13:00 PM"),
+        ("time", "2024-02-29"),
+        ("time", "infinity"),
+        ("timetz", "12:00"),
+        ("timetz", "12:00+16"),
+        ("timestamp", "now"),
+        ("timestamp", "294277-01-01"),
+        ("timestamp", "12:00"),
+        ("timestamptz", "2024-02-29 12:00:00"),
+        ("timestamptz", "2024-02-29"),
+        ("timestamptz", "2024-02-29 12:00 Europe/Berlin"),
+        ("timestamptz", "2024-02-29 12:00 CET"),
+        ("timestamptz", "2024-02-29 12:00:00 UTC+3"),
+        ("timestamptz", "2024-02-29 12:00:00+00 junk"),
+        ("timestamptz", "1709208000"),
+        ("timestamptz", "2024-02-29T"),
+        ("timestamptz", "\u{e9}"),
+    ] {
+        assert!(convert(name, text).is_err(), "{name} {text}: {:?}", convert(name, text));
+    }
+    assert_eq!(
+        convert("timestamptz", "2024-02-29 12:00 CET"),
+        Err("time zones by name depend on the server's tables: write an offset from UTC such as +02")
+    );
+}
+
+proptest! {
+    #[test]
+    fn every_day_and_time_survives(days in MIN_DATE as i32..END_DATE as i32, micros in 0..=MICROS_PER_DAY, west in -57_599i32..57_600) {
+        let mut out = Vec::new();
+        prop_assert!(show_date(days, &mut out).is_ok());
+        prop_assert_eq!(parse_date(&out), Ok(days));
+        out.clear();
+        prop_assert!(show_timetz(micros, west, &mut out).is_ok());
+        prop_assert_eq!(parse_timetz(&out, None), Ok((micros, west)));
+    }
+
+    #[test]
+    fn every_timestamp_survives(micros in MIN_MICROS..END_MICROS) {
+        let mut out = Vec::new();
+        prop_assert!(show_timestamp(micros, &mut out, Style::Postgres).is_ok());
+        prop_assert_eq!(parse_timestamp(&out, None), Ok(micros));
+        out.clear();
+        prop_assert!(show_timestamp(micros, &mut out, Style::Rfc3339).is_ok());
+        prop_assert_eq!(parse_timestamp(&out, None), Ok(micros));
+    }
+
+    #[test]
+    fn the_short_way_and_the_long_way_agree(text in "[0-9]{4}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9](:[0-6][0-9](\\.[0-9]{1,8})?)?(Z|[+-][01][0-9](:[0-5][0-9])?)( BC)?") {
+        if let Some(micros) = parse_timestamptz(text.as_bytes()) {
+            let long = Moment::parse(text.as_bytes(), false).and_then(|moment| micros_of(&moment, moment.offset.unwrap_or(1)));
+            prop_assert_eq!(long, Ok(micros));
+        }
+    }
+}
