@@ -1,7 +1,0 @@
-//! The kcopy binary.
-
-fn main() {
-    let args: Vec<_> = std::env::args_os().collect();
-    kcopy::process::close_inherited_descriptors(&args);
-    std::process::exit(kcopy::main(&args));
-}
