@@ -4,7 +4,7 @@
 //!
 //! ```
 //! # use std::io::Read;
-//! # use kcopy::format::{Columns, Format, FormatOptions, read::RecordReader};
+//! # use kcopy_format::{Columns, Format, FormatOptions, read::RecordReader};
 //! let mut input = &b"a\tx\n\\N\ty\n"[..];
 //! let columns = Some(Columns::parse("key, value")?);
 //! let mut reader = RecordReader::new(&FormatOptions { columns, ..FormatOptions::new(Format::Text) })?;

@@ -48,6 +48,14 @@ pub(super) enum Cell<'a> {
     Typed(&'a [u8]),
 }
 
+impl<'a> Cell<'a> {
+    /// The binary form of a type without a cell of its own, but for bytea.
+    #[inline]
+    fn of_type(column_type: &Type, binary: &'a [u8]) -> Cell<'a> {
+        if *column_type == Type::Bytea { Cell::Bytea(binary) } else { Cell::Typed(binary) }
+    }
+}
+
 /// A column, ready to be filled.
 #[derive(Debug)]
 struct Field {
@@ -238,7 +246,7 @@ impl Field {
                 column_type.parse_json(kind, json, &mut scratch.typed).map_err(refuse)?;
                 match column_type {
                     Type::Varchar(_) | Type::Char(_) => Ok(Cell::Text(&scratch.typed)),
-                    _ => Ok(Cell::Typed(&scratch.typed)),
+                    _ => Ok(Cell::of_type(column_type, &scratch.typed)),
                 }
             }
         }
@@ -303,7 +311,7 @@ impl Field {
             column_type => {
                 typed.clear();
                 column_type.parse(text, typed).map_err(refuse)?;
-                Ok(if *column_type == Type::Bytea { Cell::Bytea(typed) } else { Cell::Typed(typed) })
+                Ok(Cell::of_type(column_type, typed))
             }
         }
     }

@@ -41,6 +41,19 @@ fn check_error(options: &FormatOptions, value: &[u8], expected: &str) {
 }
 
 #[test]
+fn bytea_of_json_scalars_is_escaped_for_copy() {
+    let columns = "t bytea, n bytea, s bytea, h bytea";
+    let json = br#"{"t":true,"n":-12,"s":"a","h":"\\x00ff"}"#;
+    check(
+        &options(Format::Text, columns),
+        None,
+        Some(json),
+        b"\\\\x74727565\t\\\\x2d3132\t\\\\x61\t\\\\x00ff\n",
+    );
+    check(&options(Format::Csv, columns), None, Some(json), b"\\x74727565,\\x2d3132,\\x61,\\x00ff\n");
+}
+
+#[test]
 fn text_is_escaped_as_copy_does() {
     let text = options(Format::Text, "value");
     for (value, expected) in [
