@@ -146,6 +146,11 @@ pub fn topic_offsets_json(topic: &str, offsets: &[OffsetsView]) -> String {
     document(&json!({ "topic": topic, "partitions": partitions }))
 }
 
+/// What `kcopy topic create|alter|delete|trim --json` did, in that order.
+pub fn topic_changes_json(changes: &[Value]) -> String {
+    document(&json!({ "changes": changes }))
+}
+
 /// `kcopy cluster describe`.
 pub fn cluster_describe(cluster: &ClusterView) -> String {
     let id = cluster.cluster_id.as_deref().unwrap_or("-");

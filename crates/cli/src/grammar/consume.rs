@@ -122,6 +122,9 @@ impl ConsumeArgs {
                 "--join comes in a later release: --group alone reads with the group's offsets".to_owned()
             );
         }
+        if self.group.as_deref() == Some("") {
+            return Err("--group: a group has a name (an empty variable of the shell?)".to_owned());
+        }
         let options = [("group.id", self.group.as_deref())];
         let common =
             self.common.check(self.config.file.as_ref(), &options, Some(Scope::Consumer), environment)?;

@@ -1,6 +1,6 @@
 //! `kcopy produce`.
 
-use kcopy_format::InvalidText;
+use kcopy_format::{InvalidText, read::RecordReader};
 
 use super::common::{CommonArgs, ConfigFileArgs, check_topic};
 use super::formats::FormatArgs;
@@ -64,10 +64,13 @@ impl ProduceArgs {
         ];
         let common =
             self.common.check(self.config.file.as_ref(), &options, Some(Scope::Producer), environment)?;
+        let format = self.format.options(InvalidText::Error)?;
+        // What does not fit together is wrong use, before anybody connects.
+        RecordReader::new(&format).map_err(|error| error.to_string())?;
         Ok(Plan::Produce(Box::new(Produce {
             topic: self.topic,
             input: Input::Stdin,
-            format: InputFormat::Format(self.format.options(InvalidText::Error)?),
+            format: InputFormat::Format(format),
             headers: self.add_header.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
             partition: self.partition,
             max_messages: self.max_messages,

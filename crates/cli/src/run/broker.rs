@@ -134,8 +134,8 @@ async fn run_command(
                 break status.map_err(|error| Failure::Told(format!("waiting for the command: {error}")))?;
             }
             passed_on = signals.next() => {
-                // A terminal's Ctrl-C reaches the command by itself.
-                if let Some(id) = id && !(passed_on == Signal::INT && std::io::stdin().is_terminal()) {
+                // A terminal's Ctrl-C and Ctrl-\ reach the command by itself.
+                if let Some(id) = id && !(matches!(passed_on, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal()) {
                     // It may have ended in this very moment.
                     let _ = kill_process(id, passed_on);
                 }
@@ -157,6 +157,8 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    user: [tokio::signal::unix::Signal; 2],
 }
 
 impl Signals {
@@ -167,14 +169,20 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
+            user: [listen(SignalKind::user_defined1())?, listen(SignalKind::user_defined2())?],
         })
     }
 
     async fn next(&mut self) -> Signal {
+        let [first, second] = &mut self.user;
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
             _ = self.hang_up.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
+            _ = first.recv() => Signal::USR1,
+            _ = second.recv() => Signal::USR2,
         }
     }
 }

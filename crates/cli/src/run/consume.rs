@@ -7,8 +7,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Client, CommittedOffset, Consumer, ConsumerConfig, Event, FetchedBatch, IsolationLevel, PartitionRange,
-    TryNext,
+    Client, CommittedOffset, Consumer, ConsumerConfig, Error, ErrorKind, Event, FetchedBatch, IsolationLevel,
+    PartitionRange, TryNext,
     wire::{Str, records::Record},
 };
 use kcopy_format::{
@@ -244,7 +244,7 @@ impl Run<'_> {
                             if self.is_over() {
                                 return Ok(());
                             }
-                            self.commit()?;
+                            self.commit_meanwhile()?;
                             next_commit = Some(Instant::now() + interval);
                             continue;
                         }
@@ -264,7 +264,7 @@ impl Run<'_> {
                 _ => {}
             }
             if next_commit.is_some_and(|at| at <= Instant::now()) {
-                self.commit()?;
+                self.commit_meanwhile()?;
                 next_commit = Some(Instant::now() + interval);
             }
         }
@@ -367,8 +367,25 @@ impl Run<'_> {
 
     /// Commits where each partition is, once all before it is written and taken by the reader.
     fn commit(&mut self) -> Result<(), Failure> {
+        Ok(self.try_commit()??)
+    }
+
+    /// As [`Run::commit`], but another one follows: what a lost broker did not take now, it takes then. How long it may
+    /// be lost is for the fetching to say.
+    fn commit_meanwhile(&mut self) -> Result<(), Failure> {
+        match self.try_commit()? {
+            Err(error) if error.is_retriable() || error.kind() == ErrorKind::Timeout => {
+                tracing::warn!(%error, "the commit is tried again");
+                Ok(())
+            }
+            ended => Ok(ended?),
+        }
+    }
+
+    /// An error of the commit alone is the inner one.
+    fn try_commit(&mut self) -> Result<Result<(), Error>, Failure> {
         self.stdout.wait_until_taken().map_err(Failure::writing)?;
-        let Some(group) = self.plan.group.as_ref().filter(|_| self.commits()) else { return Ok(()) };
+        let Some(group) = self.plan.group.as_ref().filter(|_| self.commits()) else { return Ok(Ok(())) };
         let Partitions { next, committed, .. } = &self.partitions;
         let is_new = |offset: &&CommittedOffset| {
             group.commit == CommitPolicy::Always
@@ -377,8 +394,7 @@ impl Run<'_> {
         // An empty run commits its position again, so that it does not expire.
         let offsets: Vec<CommittedOffset> = next.iter().filter(is_new).cloned().collect();
         let committing = self.client.commit_offsets(&group.id, &offsets);
-        self.network.handle().block_on(committing)?;
-        Ok(())
+        Ok(self.network.handle().block_on(committing))
     }
 }
 

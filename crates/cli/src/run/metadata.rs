@@ -41,6 +41,7 @@ pub(super) fn offsets(plan: &QueryOffsets) -> Result<(), Failure> {
         let spec = match query.timestamp {
             -1 => OffsetSpec::Latest,
             -2 => OffsetSpec::Earliest,
+            -3 => OffsetSpec::MaxTimestamp,
             timestamp => OffsetSpec::Timestamp(timestamp),
         };
         kcopy_client::OffsetQuery::new(&query.topic, query.partition, spec)

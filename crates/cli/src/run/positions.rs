@@ -97,7 +97,14 @@ async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Fail
                     .map_err(|error| Failure::WrongUse(format!("--regex {pattern}: {error}")))
             };
             let expressions: Vec<Regex> = patterns.iter().map(whole).collect::<Result<_, _>>()?;
-            let listing = client.admin().list_topics(None).await?;
+            let what = format!("listing topics on {}", client.servers());
+            let mut retry = client.retry(&what);
+            let listing = loop {
+                match retry.limit(client.admin().list_topics(None)).await {
+                    Ok(listing) => break listing,
+                    Err(error) => retry.after(error, &[]).await?,
+                }
+            };
             let is_meant = |topic: &Topic| {
                 !topic.is_internal && expressions.iter().any(|expression| expression.is_match(&topic.name))
             };
@@ -113,9 +120,16 @@ async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Fail
 
 /// Topics that are there. One that is only being created is waited for.
 async fn existing(client: &Client, names: &[&str]) -> Result<Vec<Arc<Topic>>, Error> {
-    let mut retry = client.retry("looking topics up");
+    let what = format!("looking up topic {} on {}", names.join(", "), client.servers());
+    let mut retry = client.retry(&what);
     loop {
-        let metadata = retry.limit(client.topics(names)).await?;
+        let metadata = match retry.limit(client.topics(names)).await {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                retry.after(error, names).await?;
+                continue;
+            }
+        };
         let mut found = Vec::with_capacity(names.len());
         let mut missing = None;
         for name in names {

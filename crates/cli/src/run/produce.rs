@@ -238,7 +238,15 @@ impl Run<'_> {
             if self.records_left == 0 {
                 return Ok(());
             }
-            let value = std::fs::read(path).map_err(|error| in_file(path, &error))?;
+            let value = match std::fs::read(path) {
+                Ok(value) => value,
+                Err(error) if self.plan.keep_going => {
+                    eprintln!("% Failed to open {}: {error}", path.display());
+                    self.refused += 1;
+                    continue;
+                }
+                Err(error) => return Err(in_file(path, &error)),
+            };
             let record = Record {
                 partition: self.plan.partition,
                 key: self.plan.format.fixed_key(),
@@ -247,8 +255,16 @@ impl Run<'_> {
                 ..Record::default()
             };
             let mut appender = self.producer.appender();
-            append(&mut appender, self.topics.default, &record, &mut self.receipts)
-                .map_err(|error| Failure::Told(format!("{}: {}", path.display(), self.explain(&error))))?;
+            match append(&mut appender, self.topics.default, &record, &mut self.receipts) {
+                Ok(()) => {}
+                Err(error) if self.goes_on_after(&error) => {
+                    eprintln!("% Delivery failed for message: {}: {error}", path.display());
+                    self.refused += 1;
+                }
+                Err(error) => {
+                    return Err(Failure::Told(format!("{}: {}", path.display(), self.explain(&error))));
+                }
+            }
             if let Some(tee) = &mut self.tee {
                 tee.write_all(&value).map_err(Failure::writing)?;
             }

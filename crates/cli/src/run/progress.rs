@@ -1,8 +1,8 @@
 //! What people see of a long run.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use kcopy_client::PartitionRange;
 
 use crate::plan::{Common, Grammar};
@@ -31,12 +31,16 @@ impl Progress {
     fn bar(total: Option<u64>) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(5));
         let template = if total.is_some() {
-            "{elapsed} {bar:30} {human_pos} of {human_len} records, {per_sec}, {eta} left"
+            "{elapsed} {bar:30} {human_pos} of {human_len} records, {rate}, {eta} left"
         } else {
-            "{elapsed} {human_pos} records, {per_sec}"
+            "{elapsed} {human_pos} records, {rate}"
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // An error of a writer that draws on a terminal is nobody's loss.
+                let _ = write!(out, "{}/s", HumanCount(state.per_sec().round() as u64));
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.enable_steady_tick(Duration::from_millis(500));
         Progress(Some(bar))

@@ -1,5 +1,7 @@
 //! Topic administration, for kcopy's own grammar and for kafka-topics.
 
+use std::cell::RefCell;
+
 use kcopy_client::{
     Client, Error, IsolationLevel, OffsetQuery, OffsetSpec, Topic,
     admin::{
@@ -9,6 +11,7 @@ use kcopy_client::{
     wire::{ErrorCode, Str},
 };
 use regex_lite::Regex;
+use serde_json::{Value, json};
 
 use super::{failure::Failure, print::print, session::Session, view};
 use crate::{
@@ -24,14 +27,27 @@ use crate::{
 /// No broker answers, or it refuses.
 pub(super) fn run(plan: &TopicPlan) -> Result<(), Failure> {
     let session = Session::new(&plan.common)?;
-    let run = Run { plan, client: &session.client, admin: session.client.admin() };
-    session.block_on(run.act())
+    let run =
+        Run { plan, client: &session.client, admin: session.client.admin(), changes: RefCell::default() };
+    let acted = session.block_on(run.act());
+    // What was changed before an error is changed all the same.
+    let changes = run.changes.into_inner();
+    let changes_only = !matches!(
+        plan.action,
+        TopicAction::List { .. } | TopicAction::Describe { .. } | TopicAction::Offsets { .. }
+    );
+    if plan.shape == Shape::Json && changes_only {
+        print(&tables::topic_changes_json(&changes))?;
+    }
+    acted
 }
 
 struct Run<'a> {
     plan: &'a TopicPlan,
     client: &'a Client,
     admin: Admin,
+    /// What was done, for the document of `--json`.
+    changes: RefCell<Vec<Value>>,
 }
 
 impl Run<'_> {
@@ -55,15 +71,19 @@ impl Run<'_> {
         }
     }
 
-    /// People are told what was done; programs and quiet runs are not.
-    fn say(&self, kafka: &str, own: &str) -> Result<(), Failure> {
+    /// People are told what was done, unless they want quiet; programs get a document at the end.
+    fn say(&self, kafka: &str, own: &str, change: Value) -> Result<(), Failure> {
         match self.plan.shape {
             Shape::Apache => print(kafka),
             Shape::Table if !self.plan.common.quiet() => {
                 eprintln!("{own}");
                 Ok(())
             }
-            Shape::Table | Shape::Json => Ok(()),
+            Shape::Table => Ok(()),
+            Shape::Json => {
+                self.changes.borrow_mut().push(change);
+                Ok(())
+            }
         }
     }
 
@@ -135,7 +155,8 @@ impl Run<'_> {
         match one(created)? {
             Ok(_) => {
                 let name = &spec.name;
-                self.say(&text::created(name), &format!("created topic {name}"))
+                let change = json!({ "topic": name, "action": "created" });
+                self.say(&text::created(name), &format!("created topic {name}"), change)
             }
             Err(error)
                 if existing == OnExisting::Keep && error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) =>
@@ -163,7 +184,8 @@ impl Run<'_> {
         let wanted: Vec<NewPartitions> = names.iter().map(new).collect();
         all(self.admin.create_partitions(&wanted).await?)?;
         for name in names {
-            self.say("", &format!("topic {name} has {total} partitions"))?;
+            let change = json!({ "topic": &**name, "action": "partitions added", "partitions": total });
+            self.say("", &format!("topic {name} has {total} partitions"), change)?;
         }
         Ok(())
     }
@@ -187,7 +209,8 @@ impl Run<'_> {
         let alterations: Vec<ConfigAlteration> = names.iter().map(alteration).collect();
         all(self.admin.alter_configs(&alterations).await?)?;
         for name in names {
-            self.say("", &format!("changed the configuration of topic {name}"))?;
+            let change = json!({ "topic": &**name, "action": "configuration changed" });
+            self.say("", &format!("changed the configuration of topic {name}"), change)?;
         }
         Ok(())
     }
@@ -196,7 +219,10 @@ impl Run<'_> {
         let names = self.names(topics, missing).await?;
         for (name, deleted) in names.iter().zip(self.admin.delete_topics(&names).await?) {
             match deleted {
-                Ok(()) => self.say("", &format!("deleted topic {name}"))?,
+                Ok(()) => {
+                    let change = json!({ "topic": &**name, "action": "deleted" });
+                    self.say("", &format!("deleted topic {name}"), change)?;
+                }
                 Err(error)
                     if missing == OnMissing::Ignore
                         && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
@@ -252,7 +278,10 @@ impl Run<'_> {
             .collect();
         for (record, deleted) in wanted.iter().zip(self.admin.delete_records(&wanted).await?) {
             let first = deleted?.low_watermark;
-            self.say("", &format!("{name} [{}] begins at offset {first}", record.partition))?;
+            let partition = record.partition;
+            let change =
+                json!({ "topic": name, "action": "trimmed", "partition": partition, "earliest": first });
+            self.say("", &format!("{name} [{partition}] begins at offset {first}"), change)?;
         }
         Ok(())
     }
