@@ -30,6 +30,39 @@ apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
 }
 
+# What a Maven project with these dependencies runs with, once: `maven_jars FOLDER WHAT DEPENDENCIES` makes FOLDER/lib, or
+# fails.
+maven_jars() {
+  local folder=$1 what=$2 dependencies=$3 work=$1.part.$$
+  [ ! -d "$folder" ] || return 0
+  have mvn || return 1
+  mkdir -p "$work"
+  note "fetching the jars of $what"
+  cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>$dependencies</dependencies>
+</project>
+POM
+  (cd "$work" && mvn -q -B -Dstyle.color=never dependency:copy-dependencies -DoutputDirectory=lib -DincludeScope=runtime >&2 </dev/null) \
+    || { rm -rf "$work"; return 1; }
+  # Another run may have been faster.
+  mv -T "$work" "$folder" 2>/dev/null || rm -rf "$work"
+}
+
+# `maven_dependency GROUP:ARTIFACT:VERSION [GROUP:ARTIFACT...]`: one of them, without those behind it.
+maven_dependency() {
+  local group artifact version excluded
+  IFS=: read -r group artifact version <<<"$1"
+  shift
+  printf '<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version><exclusions>' "$group" "$artifact" "$version"
+  for excluded in "$@"; do
+    printf '<exclusion><groupId>%s</groupId><artifactId>%s</artifactId></exclusion>' "${excluded%:*}" "${excluded#*:}"
+  done
+  printf '</exclusions></dependency>\n'
+}
+
 # The user that PostgreSQL's server runs as: it refuses root.
 unprivileged_user() {
   if ! is_root; then id -un; elif id -u postgres >/dev/null 2>&1; then echo postgres; else echo nobody; fi
