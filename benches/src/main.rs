@@ -2,6 +2,7 @@
 //!
 //! `scripts/bench` builds what ships and starts this program; see `--help` for how to run a part of it.
 
+mod connect;
 mod digest;
 mod input;
 mod lab;
@@ -95,6 +96,8 @@ enum Part {
     Copy,
     /// kcopy load beside psql
     Load,
+    /// kcopy load beside a Python script and Debezium's JDBC sink, on Apache Kafka
+    Peers,
     /// A slow network
     RoundTrip,
     /// The client's memory

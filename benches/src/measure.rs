@@ -113,11 +113,21 @@ impl<'a> Job<'a> {
         Ok((self.finish(child)?, bytes))
     }
 
+    /// Starts it with a pipe for stdin; what it writes to stdout is thrown away.
+    pub(crate) fn start(self) -> Result<Started<'a>> {
+        let child = self.spawn_with(Stdio::piped(), Stdio::null())?;
+        Ok(Started { job: self, child })
+    }
+
     fn spawn(&self, stdout: Stdio) -> Result<Child> {
         let stdin = match self.stdin {
             Some(path) => File::open(path).with_context(|| format!("opening {}", path.display()))?.into(),
             None => Stdio::null(),
         };
+        self.spawn_with(stdin, stdout)
+    }
+
+    fn spawn_with(&self, stdin: Stdio, stdout: Stdio) -> Result<Child> {
         let mut command = Command::new(&self.lab.own_program);
         command.arg("measure").arg("--report").arg(self.lab.path("usage")).arg("--").args(&self.line);
         // A configuration of the user's would be no fair start.
@@ -129,15 +139,42 @@ impl<'a> Job<'a> {
     fn finish(&self, mut child: Child) -> Result<Usage> {
         let status = child.wait()?;
         if !status.success() {
-            let stderr = fs::read(self.lab.path("stderr"))?;
-            bail!("{} ends with {status}: {}", self.shown(), String::from_utf8_lossy(&stderr).trim());
+            bail!("{} ends with {status}: {}", self.shown(), self.stderr()?.trim());
         }
         let line = fs::read_to_string(self.lab.path("usage"))?;
         Usage::from_line(&line).with_context(|| format!("the usage of {} is {line:?}", self.shown()))
     }
 
+    fn stderr(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.lab.path("stderr"))?).into_owned())
+    }
+
     fn shown(&self) -> String {
         self.line.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A command under way that ends once its stdin does: when it is asked to, or with this value.
+pub(crate) struct Started<'a> {
+    job: Job<'a>,
+    child: Child,
+}
+
+impl Started<'_> {
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> Result<String> {
+        self.job.stderr()
+    }
+
+    /// Has it ended by itself?
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Ends its stdin and waits for it. It must succeed.
+    pub(crate) fn stop(self) -> Result<Usage> {
+        // Waiting closes the pipe first.
+        self.job.finish(self.child)
     }
 }
 

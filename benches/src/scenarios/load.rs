@@ -19,8 +19,11 @@ use crate::{
     server::Server,
 };
 
+/// The id of the first record; each one is the one before and 1.
+pub(super) const FIRST_ID: u64 = 1_000_000_000;
+/// Equal for equal rows, in whatever order.
+pub(super) const DIGEST: &str = "select count(*) || ' ' || sum(hashtextextended(bench::text, 0)) from bench";
 const COLUMNS: &str = "(id int8, customer int8, name text, at timestamptz)";
-const DIGEST: &str = "select count(*) || ' ' || sum(hashtextextended(bench::text, 0)) from bench";
 
 /// One connection each, into a table that is logged: positions and rows must share their fate.
 pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()> {
@@ -137,14 +140,15 @@ fn inside(
     Ok(times)
 }
 
-fn empty(database: &mut Database) {
+/// The table `bench`, without rows.
+pub(super) fn empty(database: &mut Database) {
     database.execute(&format!(
         "drop table if exists bench; create table bench {COLUMNS} with (autovacuum_enabled = false); checkpoint"
     ));
 }
 
 /// JSON of about 100 bytes: two integers, a text, a time.
-fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
+pub(super) fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
     let path = lab.path("load-input");
     let mut lines = String::with_capacity(110 * usize::try_from(records)?);
     for id in 0..records {
@@ -153,7 +157,7 @@ fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Result<()> {
             lines,
             "{{\"id\":{0},\"customer\":{customer},\"name\":\"customer number {customer:08}\",\
              \"at\":\"2026-01-31T12:00:{second:02}.{1:06}Z\"}}",
-            1_000_000_000 + id,
+            FIRST_ID + id,
             id % 1_000_000
         )?;
     }

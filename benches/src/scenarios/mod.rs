@@ -5,6 +5,7 @@ mod copy;
 mod latency;
 mod load;
 mod memory;
+mod peers;
 mod round_trip;
 mod throughput;
 pub(crate) mod typed;
@@ -44,6 +45,10 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
                 scenario(lab, server, report)?;
             }
         }
+    }
+    // They are members of groups, which only Apache Kafka has.
+    if let (true, Some(server)) = (lab.options.wants(Part::Peers), &kafka) {
+        peers::run(lab, server, report)?;
     }
     if lab.options.wants(Part::Typed) {
         typed::run(report)?;
