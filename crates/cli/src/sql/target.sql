@@ -44,6 +44,22 @@ AS $body$
     SELECT oid FROM below ORDER BY depth DESC LIMIT 1
 $body$;
 
+-- What makes a column's type of the text that a stage has of it. The cast is to the type below all domains, without its
+-- length: the INSERT adds both, as an assignment, which refuses what an explicit cast to them would cut to fit.
+CREATE FUNCTION kcopy.cast_to(type oid) RETURNS text
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE
+            WHEN element.typtype IS DISTINCT FROM 'd' THEN '::' || format_type(base.oid, -1)
+            -- No type is an array of arrays: the whole is read as text, which cuts nothing either.
+            WHEN (SELECT typcategory FROM pg_type WHERE oid = kcopy.base_type(element.oid)) = 'A'
+                THEN '::text::' || format_type(base.oid, -1)
+            ELSE '::' || format_type(kcopy.base_type(element.oid), -1) || '[]' END
+      FROM pg_type base
+      LEFT JOIN pg_type element ON element.oid = base.typelem AND base.typcategory = 'A'
+     WHERE base.oid = kcopy.base_type(type)
+$body$;
+
 -- The columns that are filled. `list` is what the program is told, in the same order, and `format` the fastest that
 -- they can have.
 --
@@ -113,9 +129,8 @@ BEGIN
             -- Arrays of other types come as arrays of their text forms.
             types := types || coalesce(kcopy.plain_type(base), CASE
                 WHEN (SELECT typcategory = 'A' FROM pg_type WHERE oid = base) THEN 'text[]' ELSE 'text' END);
-            -- PostgreSQL's own types need no cast; a type without its length lets a longer text be an error.
-            casts := casts || CASE WHEN kcopy.plain_type(base) IS NULL
-                THEN '::' || format_type(attribute.atttypid, -1) ELSE '' END;
+            -- PostgreSQL's own types need no cast.
+            casts := casts || CASE WHEN kcopy.plain_type(base) IS NULL THEN kcopy.cast_to(attribute.atttypid) ELSE '' END;
             -- Binary needs each type to be the very one of its column.
             has_types := has_types OR item.rest !~ '^[[:space:]]*(=|$)';
             IF has_types OR kcopy.plain_type(base) IS NULL THEN
@@ -146,6 +161,7 @@ DECLARE
     source text;
     key_names text[];
     equals text[];
+    key_casts text[];
     missing text;
     range text := CASE WHEN counted THEN ' WHERE kcopy_row BETWEEN $1 AND $2' ELSE '' END;
     listed text;
@@ -162,9 +178,14 @@ BEGIN
         RETURN ARRAY[format('INSERT INTO %s (%s) SELECT %s FROM pg_temp.%I%s', relation, listed, selected, stage, range)];
     END IF;
 
-    -- Equality as the primary key has it, whatever the search_path.
-    SELECT array_agg(a.attname::text ORDER BY k.n), array_agg(format('OPERATOR(%I.%s)', ns.nspname, o.oprname) ORDER BY k.n)
-      INTO key_names, equals
+    -- Equality as the primary key has it, whatever the search_path. Arrays of a domain equal only their like, so the
+    -- target's lose it: the stage's could be cut by a cast.
+    SELECT array_agg(a.attname::text ORDER BY k.n),
+           array_agg(format('OPERATOR(%I.%s)', ns.nspname, o.oprname) ORDER BY k.n),
+           array_agg(CASE WHEN EXISTS (SELECT FROM pg_type t JOIN pg_type e ON e.oid = t.typelem
+                                        WHERE t.oid = kcopy.base_type(a.atttypid) AND t.typcategory = 'A' AND e.typtype = 'd')
+                          THEN kcopy.cast_to(a.atttypid) ELSE '' END ORDER BY k.n)
+      INTO key_names, equals, key_casts
       FROM pg_index i
       CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k(attnum, opclass, n)
       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
@@ -194,7 +215,7 @@ BEGIN
             -- The stage's names of the key.
             (SELECT string_agg('c' || array_position(names, name), ',') FROM unnest(key_names) name), stage),
         format('DELETE FROM %s AS target USING (%s) AS last WHERE last.kcopy_tombstone AND %s', relation, source,
-            (SELECT string_agg(format('target.%1$I %2$s last.%1$I', key_names[n], equals[n]), ' AND ' ORDER BY n)
+            (SELECT string_agg(format('target.%1$I%3$s %2$s last.%1$I', key_names[n], equals[n], key_casts[n]), ' AND ' ORDER BY n)
                FROM generate_subscripts(key_names, 1) n)),
         format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT kcopy_tombstone ON CONFLICT (%s) DO %s', relation,
             listed, listed, source, ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
@@ -226,7 +247,7 @@ $body$;
 CREATE FUNCTION kcopy.all_casts(target regclass, names text[]) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
-    SELECT array_agg('::' || format_type(atttypid, -1) ORDER BY n)
+    SELECT array_agg(kcopy.cast_to(atttypid) ORDER BY n)
       FROM unnest(names) WITH ORDINALITY wanted(name, n)
       JOIN pg_attribute ON attrelid = target AND attname = name AND NOT attisdropped
 $body$;
