@@ -53,3 +53,89 @@ fn what_is_too_long_for_a_domain_is_refused_and_not_cut() {
         assert_eq!(loading.database.value("select to_json(k)::text from own.u"), short, "{ty}");
     }
 }
+
+#[test]
+fn whatever_a_table_refuses_a_row_for_it_can_be_skipped() {
+    for (what, table, bad, code) in [
+        (
+            "a trigger",
+            "create table t(n text);
+             create function no() returns trigger language plpgsql as
+                 $$ begin if new.n = 'bad' then raise exception 'not %', new.n; end if; return new; end $$;
+             create trigger no before insert on t for each row execute function no()",
+            "bad",
+            "P0001",
+        ),
+        (
+            "an assertion",
+            "create table t(n text);
+             create function no() returns trigger language plpgsql as
+                 $$ begin assert new.n <> 'bad'; return new; end $$;
+             create trigger no before insert on t for each row execute function no()",
+            "bad",
+            "P0004",
+        ),
+        (
+            "row security",
+            "create table t(n text); alter table t enable row level security;
+             create policy p on t using (true) with check (n <> 'bad')",
+            "bad",
+            "42501",
+        ),
+        ("a query", "create table t(n tsquery)", "a &", "42601"),
+        ("a name", "create table t(n regclass)", "nowhere", "42P01"),
+        ("a type", "create table t(n regtype)", "nothing", "42704"),
+    ] {
+        let mut loading = setting(table);
+        let topic = loading.topic("refused", 1);
+        let good = match what {
+            "a type" => "text",
+            "a name" => "pg_class",
+            _ => "1",
+        };
+        loading.produce(&topic, 0, &[&format!("a\t{good}"), &format!("b\t{bad}"), &format!("c\t{good}")]);
+        let call = "'refused', 'own.t', columns => 'n = value'";
+        assert_eq!(loading.error(call).code, code, "{what}");
+        assert_eq!(loading.load(&format!("{call}, on_error => 'skip'")), ["0|2|1|3"], "{what}");
+        assert_eq!(
+            loading.database.value("select \"offset\", left(reason, 5) from kcopy.rejected"),
+            format!("1|{code}"),
+            "{what}"
+        );
+    }
+    // Too long for its index.
+    let mut loading = setting("create table t(n text); create index on t(n)");
+    let topic = loading.topic("refused", 1);
+    let long: String = (0..1000).map(|n: u32| format!("{:08x}", n.wrapping_mul(0x9e37_79b9))).collect();
+    loading.produce(&topic, 0, &["a\t1", &format!("b\t{long}")]);
+    assert_eq!(loading.load("'refused', 'own.t', columns => 'n = value', on_error => 'skip'"), ["0|1|1|2"]);
+    assert_eq!(loading.database.value("select left(reason, 5) from kcopy.rejected"), "54000");
+}
+
+#[test]
+fn what_is_not_about_a_row_ends_the_load() {
+    for (code, raised) in [("40001", 1), ("40P01", 1), ("53100", 1), ("57014", 1), ("XX000", 1), ("55P03", 1)]
+    {
+        let mut loading = setting(&format!(
+            "create table t(n text);
+             create function no() returns trigger language plpgsql as
+                 $$ begin if new.n = '{raised}' then raise exception using errcode = '{code}'; end if; return new; end $$;
+             create trigger no before insert on t for each row execute function no()"
+        ));
+        let topic = loading.topic("ended", 1);
+        loading.produce(&topic, 0, &["a\t0", "b\t1", "c\t2"]);
+        let error = loading.error("'ended', 'own.t', columns => 'n = value', on_error => 'skip'");
+        assert_eq!(error.code, code, "{error:?}");
+        assert_eq!(loading.positions(), Vec::<String>::new());
+    }
+    // Rights that are missing are missing for every row.
+    let mut loading = setting("create table t(n text primary key, v text)");
+    let topic = loading.topic("ended", 1);
+    loading.produce(&topic, 0, &["a\t0", "b\t1"]);
+    loading.database.execute("reset role; revoke update on own.t from plain; set role plain");
+    let call = "'ended', 'own.t', columns => 'n = key, v = value', on_error => 'skip'";
+    assert_eq!(loading.error(&format!("{call}, mode => 'upsert'")).code, "42501");
+    loading.database.execute("reset role; revoke insert on own.t from plain; set role plain");
+    assert_eq!(loading.error(call).code, "42501");
+    assert_eq!(loading.database.value("select count(*) from kcopy.rejected"), "0");
+}

@@ -158,7 +158,11 @@ BEGIN
             EXECUTE statement USING first_row, last_row;
         END LOOP;
         RETURN '{}';
-    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR statement_too_complex THEN
+    EXCEPTION WHEN OTHERS OR assert_failure THEN
+        -- These are about the connection, the transaction or the server, and no row could help it.
+        IF left(SQLSTATE, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX') THEN
+            RAISE;
+        END IF;
         IF first_row = last_row THEN
             EXECUTE format('INSERT INTO kcopy.rejected (target, topic, partition, "offset", key, value, reason)'
                     ' SELECT $1, $2, kcopy_partition, kcopy_offset, kcopy_key, kcopy_value, $3 FROM pg_temp.%I'
@@ -276,6 +280,10 @@ BEGIN
             CASE WHEN on_error = 'skip' THEN kcopy.all_casts(target, map.names) ELSE map.casts END,
             mode, on_error = 'skip');
         IF on_error = 'skip' AND copied > 0 THEN
+            -- A right that is missing, or a cast, is no matter of single rows: planning finds it.
+            FOREACH statement IN ARRAY statements LOOP
+                EXECUTE 'EXPLAIN ' || statement USING 1::int8, copied;
+            END LOOP;
             rejected_ones := kcopy.insert_or_reject(target, topic, stage, statements, 1, copied);
         ELSIF on_error = 'fail' THEN
             FOREACH statement IN ARRAY statements LOOP
