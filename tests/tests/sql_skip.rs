@@ -139,3 +139,21 @@ fn what_is_not_about_a_row_ends_the_load() {
     assert_eq!(loading.error(call).code, "42501");
     assert_eq!(loading.database.value("select count(*) from kcopy.rejected"), "0");
 }
+
+#[test]
+fn more_garbage_than_one_report_holds_is_passed_call_by_call() {
+    let mut loading = setting("create table t(n int)");
+    let topic = loading.topic("garbage", 1);
+    loading.produce(&topic, 0, &["a\t{\"n\": 1}"]);
+    loading.produce(&topic, 0, &vec!["a\tgarbage"; 10_001]);
+    loading.produce(&topic, 0, &["a\t{\"n\": 2}"]);
+    let call = "'garbage', 'own.t', on_error => 'skip'";
+    assert_eq!(loading.load(&format!("{call}, max_rows => 3")), ["0|1|2|3"]);
+    assert_eq!(loading.load(call), ["0|1|9999|10003"]);
+    loading
+        .database
+        .execute("reset role; truncate own.t; delete from kcopy.offsets; delete from kcopy.rejected");
+    assert_eq!(loading.load(call), ["0|1|10000|10001"]);
+    assert_eq!(loading.load(call), ["0|1|1|10003"]);
+    assert_eq!(loading.database.value("select count(distinct \"offset\") from kcopy.rejected"), "10001");
+}

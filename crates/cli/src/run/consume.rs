@@ -299,19 +299,29 @@ impl Run<'_> {
             broker: batch.broker_id(),
             timestamp_type: batch.timestamp_type(),
         };
-        let before = self.records_left;
+        let mut written = 0;
         let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         for record in batch.records() {
             let record = record?;
-            if let Err(error) = writer.write(&context, &record, self.stdout.buffer()) {
-                self.take_unwritable(&error, &record)?;
-                continue;
+            match writer.write(&context, &record, self.stdout.buffer()) {
+                Err(error) => {
+                    if self.take_unwritable(&error, &record)? == Flow::LimitReached {
+                        // It is what the next run begins with.
+                        self.partitions.advance(topic, context.partition, record.offset, written, epoch);
+                        self.progress.add(written);
+                        return Ok(Flow::LimitReached);
+                    }
+                }
+                Ok(()) => {
+                    written += 1;
+                    if self.plan.unbuffered {
+                        self.stdout.flush().map_err(Failure::writing)?;
+                    } else {
+                        self.stdout.write_if_full().map_err(Failure::writing)?;
+                    }
+                }
             }
-            if self.plan.unbuffered {
-                self.stdout.flush().map_err(Failure::writing)?;
-            } else {
-                self.stdout.write_if_full().map_err(Failure::writing)?;
-            }
+            // What is skipped counts as well: a limit bounds the work of a run.
             self.records_left -= 1;
             let size = || (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
             let is_full = match &mut self.bytes_left {
@@ -322,29 +332,32 @@ impl Run<'_> {
                 None => false,
             };
             if self.records_left == 0 || is_full {
-                let records = before - self.records_left;
-                self.partitions.advance(topic, context.partition, record.offset + 1, records, epoch);
-                self.progress.add(records);
+                self.partitions.advance(topic, context.partition, record.offset + 1, written, epoch);
+                self.progress.add(written);
                 return Ok(Flow::LimitReached);
             }
         }
-        let records = before - self.records_left;
-        self.partitions.advance(topic, context.partition, batch.next_offset(), records, epoch);
-        self.progress.add(records);
+        self.partitions.advance(topic, context.partition, batch.next_offset(), written, epoch);
+        self.progress.add(written);
         Ok(Flow::GoOn)
     }
 
-    /// A record that the output cannot hold ends the run, or is reported in its place.
+    /// A record that the output cannot hold ends the run, or is reported in its place. A report that is full ends it
+    /// as a limit does, before the record.
     #[cold]
-    fn take_unwritable(&mut self, error: &FormatError, record: &Record<'_>) -> Result<(), Failure> {
+    fn take_unwritable(&mut self, error: &FormatError, record: &Record<'_>) -> Result<Flow, Failure> {
         if !self.plan.exact.skips_errors {
             return Err(Failure::Told(error.to_string()));
         }
         if self.plan.exact.report.is_none() {
             eprintln!("% skipped: {error}");
-            return Ok(());
+            return Ok(Flow::GoOn);
         }
-        self.report.reject(error, record)
+        if !self.report.has_room(record) {
+            return Ok(Flow::LimitReached);
+        }
+        self.report.reject(error, record);
+        Ok(Flow::GoOn)
     }
 
     /// kcat's words, which scripts look for.

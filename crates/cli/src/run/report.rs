@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use crate::plan::{Consume, Output};
 
-/// Skipped records that a report holds at most, and their bytes.
+/// Skipped records that a report holds at most, and their bytes: a run ends before the one that is too many.
 const MAX_REJECTED: usize = 10_000;
 const MAX_REJECTED_BYTES: usize = 32 << 20;
 
@@ -42,7 +42,8 @@ pub(super) struct PartitionReport {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) cluster_id: Option<String>,
-    topic_ids: BTreeMap<Str, Option<String>>,
+    /// The id of each topic, and how many partitions it has.
+    topics: BTreeMap<Str, (Option<String>, usize)>,
     /// Why partitions do not start where they were to.
     gaps: BTreeMap<(Str, i32), String>,
     columns: Vec<String>,
@@ -62,30 +63,28 @@ impl Report {
     }
 
     pub(super) fn add_topic(&mut self, topic: &Topic) {
-        self.topic_ids.insert(topic.name.clone(), topic.id.map(|id| id.to_string()));
+        let facts = (topic.id.map(|id| id.to_string()), topic.partitions.len());
+        self.topics.insert(topic.name.clone(), facts);
     }
 
     pub(super) fn add_gap(&mut self, topic: &Str, partition: i32, reason: String) {
         self.gaps.insert((topic.clone(), partition), reason);
     }
 
+    /// Whether one more record can be taken in. The first always can, so that each run gets on.
+    pub(super) fn has_room(&self, record: &Record<'_>) -> bool {
+        let bytes = self.rejected_bytes.saturating_add(size(record));
+        self.rejected.is_empty() || self.rejected.len() < MAX_REJECTED && bytes <= MAX_REJECTED_BYTES
+    }
+
     /// Takes a record in that the columns cannot hold.
-    ///
-    /// # Errors
-    /// There are too many of them: then it is not single records that are wrong.
-    pub(super) fn reject(&mut self, error: &FormatError, record: &Record<'_>) -> Result<(), Failure> {
+    pub(super) fn reject(&mut self, error: &FormatError, record: &Record<'_>) {
         let base64 = |bytes: &[u8]| {
             let mut text = Vec::new();
             put_base64(&mut text, bytes);
             String::from_utf8_lossy(&text).into_owned()
         };
-        self.rejected_bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        if self.rejected.len() >= MAX_REJECTED || self.rejected_bytes > MAX_REJECTED_BYTES {
-            return Err(Failure::Told(format!(
-                "{} records do not fit the columns, more than are skipped in one run; the last: {error}",
-                self.rejected.len() + 1
-            )));
-        }
+        self.rejected_bytes = self.rejected_bytes.saturating_add(size(record));
         self.rejected.push(json!({
             "topic": error.topic(),
             "partition": error.partition(),
@@ -94,7 +93,6 @@ impl Report {
             "value": record.value.map(base64),
             "reason": without_nul(&error.to_string()),
         }));
-        Ok(())
     }
 
     /// Makes the file.
@@ -111,12 +109,12 @@ impl Report {
 
     fn json(&self, error: Option<&str>, is_gap: bool) -> Value {
         let topics: Vec<Value> = self
-            .topic_ids
+            .topics
             .iter()
-            .map(|(topic, id)| {
+            .map(|(topic, (id, count))| {
                 let partitions = self.partitions.iter().filter(|partition| partition.range.topic == *topic);
                 let partitions: Vec<Value> = partitions.map(|partition| self.partition(partition)).collect();
-                json!({ "topic": &**topic, "topic_id": id, "partitions": partitions })
+                json!({ "topic": &**topic, "topic_id": id, "partition_count": count, "partitions": partitions })
             })
             .collect();
         json!({
@@ -144,6 +142,10 @@ impl Report {
             "gap": self.gaps.get(&(range.topic.clone(), range.partition)),
         })
     }
+}
+
+fn size(record: &Record<'_>) -> usize {
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
 }
 
 /// No text of PostgreSQL can hold NUL, nor can its jsonb.
