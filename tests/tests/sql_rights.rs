@@ -290,7 +290,7 @@ fn it_is_installed_again_and_removed() {
         .execute(&format!("reset role; {}", installation(std::path::Path::new("/nowhere/kcopy"))));
     let error = loading.error("'bait', 't', columns => 'v = value'");
     assert_eq!(error.code, "38000", "{error:?}");
-    assert!(error.message.contains("could not say why"), "{error:?}");
+    assert!(error.message.contains("cannot be run: /nowhere/kcopy"), "{error:?}");
 
     let uninstall =
         kcopy_tests::run(kcopy_tests::program("kcopy").args(["sql", "--uninstall"])).expect_success();

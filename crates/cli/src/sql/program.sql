@@ -98,6 +98,7 @@ AS $body$
 DECLARE
     state text;
     detail text;
+    unable text;
 BEGIN
     BEGIN
         EXECUTE pg_catalog.format('COPY %s FROM PROGRAM %L WITH (FORMAT %I, ENCODING ''UTF8'')', relation, command, format);
@@ -113,6 +114,7 @@ BEGIN
         EXCEPTION WHEN OTHERS THEN
             -- Where the program cannot even do this, the first error is the one that tells.
             taken := NULL;
+            GET STACKED DIAGNOSTICS unable = PG_EXCEPTION_DETAIL;
         END;
         -- 22P04 is what binary COPY says of a program that writes nothing.
         IF state NOT IN ('38000', '22P04') THEN
@@ -126,7 +128,13 @@ BEGIN
             END IF;
             RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING ERRCODE = 'external_routine_exception';
         END IF;
-        RAISE EXCEPTION 'kcopy failed and could not say why: %', coalesce(nullif(detail, ''), SQLERRM) USING
+        -- What a shell says of a program that is not there, or that it may not run.
+        IF unable ~ '(command not|could not be executed)' THEN
+            RAISE EXCEPTION 'kcopy cannot be run: %', kcopy.program() USING
+                ERRCODE = 'external_routine_exception', DETAIL = unable,
+                HINT = 'the server''s operating-system user must be able to run it there; kcopy sql --program PATH | psql says where else it is';
+        END IF;
+        RAISE EXCEPTION 'kcopy failed and could not say why, as when it is killed: %', coalesce(nullif(detail, ''), SQLERRM) USING
             ERRCODE = 'external_routine_exception',
             DETAIL = SQLERRM,
             HINT = pg_catalog.format('the server''s log has what %s said; is it there, and of version %s?', kcopy.program(), kcopy.version());
