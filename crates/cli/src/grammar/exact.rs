@@ -12,7 +12,8 @@ pub(super) struct ExactArgs {
     /// Exact starts: PARTITION:OFFSET[:EPOCH[:TOPIC_ID]],..; other partitions start as --from says
     ///
     /// With an epoch the log must not have been truncated below the offset, and with an id the topic must
-    /// still be the same. An empty list is allowed. No group is used beside it.
+    /// still be the same. An empty list is allowed. A * in it lets all other partitions start at their
+    /// beginning, whatever --from says. No group is used beside it.
     #[arg(long, env = "KCOPY_START", value_name = "LIST", conflicts_with = "group")]
     pub(super) start: Option<String>,
     /// The id that the cluster must have
@@ -40,13 +41,17 @@ enum Way {
 
 impl ExactArgs {
     pub(super) fn check(self, one_topic: bool) -> Result<Exact, String> {
-        let starts = self.start.as_deref().map(parse_starts).transpose();
-        let starts = starts.map_err(|reason| format!("--start: {reason}"))?.unwrap_or_default();
-        if !starts.is_empty() && !one_topic {
+        let mut items: Vec<&str> = self.start.iter().flat_map(|start| start.split(',')).collect();
+        let count = items.len();
+        items.retain(|item| *item != "*");
+        let others_begin = items.len() < count;
+        let starts = parse_starts(&items.join(",")).map_err(|reason| format!("--start: {reason}"))?;
+        if (others_begin || !starts.is_empty()) && !one_topic {
             return Err("--start is about the partitions of one topic: name one".to_owned());
         }
         Ok(Exact {
             starts,
+            others_begin,
             cluster_id: self.cluster_id,
             accept_loss: self.accept_loss,
             skips_errors: matches!(self.on_error, Way::Skip),

@@ -68,7 +68,7 @@ fn advised(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Final(text) => Trouble::Final(format!(
             "{text}; let a role that may create it run: kcopy sql | psql, and grant this one USAGE on schema kcopy, \
-             and SELECT, INSERT, UPDATE on its tables"
+             and SELECT, INSERT, UPDATE, DELETE on its tables"
         )),
         passing => passing,
     }
@@ -153,8 +153,42 @@ impl Survey<'_> {
             seen.range.end = assigned.end.filter(|_| self.plan.end == End::Pinned);
             placed.push(Placed { assigned: assigned.clone(), range: seen.range, topic_id: seen.topic_id });
         }
+        if self.plan.accepts_loss && self.plan.partitions.is_none() {
+            self.give_up_gone(&transaction, assigned, notices).await?;
+        }
         transaction.commit().await.map_err(|error| Trouble::postgres("writing kcopy.offsets", &error))?;
         Ok(placed)
+    }
+
+    /// Partitions that a topic no longer has are lost as well, and would be in the way of `kcopy.load`.
+    async fn give_up_gone(
+        &self,
+        transaction: &Transaction<'_>,
+        assigned: &[Assigned],
+        notices: &mut Vec<String>,
+    ) -> Result<(), Trouble> {
+        let failed = |error: tokio_postgres::Error| Trouble::postgres("writing kcopy.offsets", &error);
+        let metadata = self.client.metadata();
+        let mut seen = HashSet::new();
+        for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {
+            let Some(topic) = metadata.topic(&it.topic) else { continue };
+            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            let oid = self.tables[it.table].oid;
+            let gone = "select partition, next_offset from kcopy.offsets \
+                        where target = $1::oid and topic = $2 and partition >= $3 order by 1 for update";
+            let gone = transaction.query(gone, &[&oid, &&*it.topic, &count]).await.map_err(failed)?;
+            for row in &gone {
+                let (partition, next): (i32, i64) = (row.get(0), row.get(1));
+                let delete =
+                    "delete from kcopy.offsets where target = $1::oid and topic = $2 and partition = $3";
+                transaction.execute(delete, &[&oid, &&*it.topic, &partition]).await.map_err(failed)?;
+                notices.push(format!(
+                    "{} [{partition}] is not there any more: its position {next} is given up",
+                    it.topic
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Which offsets the partitions have, and the ids of their topics.

@@ -47,6 +47,8 @@ pub struct Consume {
 pub struct Exact {
     /// Where partitions start that do not start as [`Consume::start`] says. Sorted by partition, each once.
     pub starts: Vec<PartitionStart>,
+    /// All other partitions start at their beginning, whatever [`Consume::start`] says.
+    pub others_begin: bool,
     /// The id that the cluster must have.
     pub cluster_id: Option<String>,
     /// Go on where a start is no longer there.

@@ -59,6 +59,7 @@ pub(super) async fn find(
     for (topic, partition) in &partitions {
         let start = match starts.get(partition) {
             Some(start) => *start,
+            None if plan.exact.others_begin => StartOffset::Earliest,
             None => start(plan, topic, *partition, &committed)?,
         };
         let end = match plan.stop {

@@ -1,7 +1,7 @@
 -- The functions that people call.
 
 -- Makes callers of the same partitions wait for each other, or says that they would. Nobody but a caller for all
--- partitions has the topic for himself.
+-- partitions has the topic for himself; one who does not wait takes those that are free.
 CREATE FUNCTION kcopy.lock_partitions(
     target regclass, topic text, wait boolean, INOUT partitions int4[], OUT is_locked boolean
 )
@@ -17,16 +17,22 @@ BEGIN
     IF partitions IS NULL THEN
         IF wait THEN
             PERFORM pg_advisory_xact_lock(whole);
-        ELSE
-            is_locked := pg_try_advisory_xact_lock(whole);
+            RETURN;
+        ELSIF pg_try_advisory_xact_lock(whole) THEN
+            RETURN;
         END IF;
-        RETURN;
     END IF;
     IF wait THEN
         PERFORM pg_advisory_xact_lock_shared(whole);
     ELSIF NOT pg_try_advisory_xact_lock_shared(whole) THEN
         is_locked := false;
         RETURN;
+    END IF;
+    IF partitions IS NULL THEN
+        partitions := ARRAY(
+            SELECT (p ->> 'partition')::int4
+              FROM jsonb_array_elements(kcopy.look(lock_partitions.topic, NULL, 'end') -> 'topics') t,
+                   jsonb_array_elements(t -> 'partitions') p);
     END IF;
     FOR one IN SELECT DISTINCT unnest(partitions) ORDER BY 1 LOOP
         mine := hashtextextended(format('kcopy %s %s %s', target::oid, topic, one), 0);
@@ -46,7 +52,7 @@ $body$;
 -- where some of them are left to others.
 CREATE FUNCTION kcopy.known_positions(
     target regclass, topic text, wait boolean, INOUT partitions int4[], accept_loss boolean,
-    OUT known int4[], OUT starts text, OUT cluster_id text, OUT are_new boolean
+    OUT known int4[], OUT starts text, OUT cluster_id text
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -72,7 +78,11 @@ BEGIN
         END IF;
         cluster_id := coalesce(one.cluster_id, cluster_id);
     END LOOP;
-    are_new := partitions IS NOT NULL OR cardinality(known) = 0;
+    -- `start` is for the first load into the target. What has no position later may have been added since: to begin
+    -- anywhere but at the beginning could pass records over.
+    IF EXISTS (SELECT FROM kcopy.offsets o WHERE o.target = wanted_target AND o.topic = wanted_topic) THEN
+        starts := concat_ws(',', '*', nullif(starts, ''));
+    END IF;
     IF NOT wait THEN
         SELECT array_agg(o.partition) INTO existing FROM kcopy.offsets o
          WHERE o.target = wanted_target AND o.topic = wanted_topic AND (wanted IS NULL OR o.partition = ANY (wanted));
@@ -199,6 +209,7 @@ DECLARE
     loaded_target CONSTANT regclass := target;
     map record;
     known record;
+    gone record;
     taken jsonb;
     copied int8;
     stage text;
@@ -252,7 +263,7 @@ BEGIN
         SELECT run.copied, run.taken INTO copied, taken FROM kcopy.copy_from(
             relation,
             kcopy.consume_command(topic, map.list, wanted, known.starts,
-                CASE WHEN known.are_new THEN start ELSE 'beginning' END, known.cluster_id, on_error,
+                start, known.cluster_id, on_error,
                 max_rows, max_bytes, max_ms, accept_loss, false, map.format, report),
             map.format, report
         ) run;
@@ -261,7 +272,7 @@ BEGIN
             current_user::text, map.list,
             -- What may be rejected is judged by the INSERT, one by one.
             CASE WHEN on_error = 'skip' THEN array_fill('text'::text, ARRAY[cardinality(map.names)]) ELSE map.types END,
-            topic, wanted, known.starts, CASE WHEN known.are_new THEN start ELSE 'beginning' END, known.cluster_id,
+            topic, wanted, known.starts, start, known.cluster_id,
             on_error, max_rows, max_bytes, max_ms, accept_loss, false, mode = 'upsert' OR on_error = 'skip',
             CASE WHEN on_error = 'skip' OR map.has_types OR pg_client_encoding() <> 'UTF8' THEN 'text' ELSE 'binary' END
         ) staged;
@@ -300,6 +311,18 @@ BEGIN
 
     RETURN QUERY SELECT * FROM
         kcopy.move_positions(target, topic, taken, copied, is_straight, known.known, rejected_ones);
+    IF accept_loss THEN
+        -- Partitions that the topic no longer has are lost as well, and would be in the way of every load.
+        FOR gone IN
+            DELETE FROM kcopy.offsets o
+             WHERE o.target = loaded_target AND o.topic = loaded_topic AND (wanted IS NULL OR o.partition = ANY (wanted))
+               AND o.partition >= (SELECT (t ->> 'partition_count')::int4
+                                     FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = loaded_topic)
+            RETURNING o.partition, o.next_offset
+        LOOP
+            RAISE WARNING '% [%] is not there any more: its position % is given up', loaded_topic, gone.partition, gone.next_offset;
+        END LOOP;
+    END IF;
 END
 $body$;
 COMMENT ON FUNCTION kcopy.load IS 'loads what is new in a topic into a table and moves its positions, in this transaction';
@@ -318,39 +341,65 @@ BEGIN
 END
 $body$;
 
-CREATE FUNCTION kcopy.lag(in_topic text DEFAULT NULL, in_target regclass DEFAULT NULL)
-RETURNS TABLE (target regclass, topic text, partition int4, next_offset int8, log_start_offset int8, end_offset int8, lag int8)
+CREATE FUNCTION kcopy.lag(
+    INOUT topic text DEFAULT NULL, INOUT target regclass DEFAULT NULL,
+    OUT partition int4, OUT next_offset int8, OUT log_start_offset int8, OUT end_offset int8, OUT lag int8, OUT problem text
+) RETURNS SETOF record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $body$
 #variable_conflict use_column
 DECLARE
+    wanted_topic CONSTANT text := topic;
+    wanted_target CONSTANT regclass := target;
     pair record;
     taken jsonb;
     last_topic text;
+    trouble text;
 BEGIN
     FOR pair IN
         SELECT DISTINCT o.topic, o.target FROM kcopy.offsets o
-         WHERE (in_topic IS NULL OR o.topic = in_topic) AND (in_target IS NULL OR o.target = in_target)
+         WHERE (wanted_topic IS NULL OR o.topic = wanted_topic) AND (wanted_target IS NULL OR o.target = wanted_target)
          ORDER BY 1, 2
     LOOP
         IF pair.topic IS DISTINCT FROM last_topic THEN
-            taken := kcopy.look(pair.topic, NULL, 'beginning');
+            BEGIN
+                trouble := NULL;
+                taken := kcopy.look(pair.topic, NULL, 'beginning');
+            EXCEPTION WHEN external_routine_exception THEN
+                -- One topic that is gone hides no other; a cluster that does not answer has nothing to say of any.
+                IF strpos(SQLERRM, 'UNKNOWN_TOPIC_OR_PARTITION') = 0 THEN
+                    RAISE;
+                END IF;
+                taken := NULL;
+                trouble := 'the topic is not there';
+            END;
             last_topic := pair.topic;
         END IF;
         RETURN QUERY
-            SELECT pair.target, pair.topic, p.partition, o.next_offset, p.log_start_offset, p.last_stable_offset,
-                   p.last_stable_offset - coalesce(o.next_offset, p.log_start_offset)
-              FROM jsonb_array_elements(taken -> 'topics') t
-              CROSS JOIN LATERAL jsonb_to_recordset(t -> 'partitions')
-                AS p(partition int4, log_start_offset int8, last_stable_offset int8)
-              LEFT JOIN kcopy.offsets o
-                ON o.target = pair.target AND o.topic = pair.topic AND o.partition = p.partition
-             WHERE t ->> 'topic' = pair.topic
-             ORDER BY p.partition;
+            SELECT pair.topic, pair.target, compared.part, compared.next, compared.log_start, compared.log_end,
+                   CASE WHEN NOT compared.is_other THEN compared.log_end - coalesce(compared.next, compared.log_start) END,
+                   CASE WHEN trouble IS NOT NULL THEN trouble
+                        WHEN compared.log_start IS NULL THEN 'the topic has no such partition any more'
+                        WHEN compared.is_other THEN 'the position is one of another cluster, or of a topic that was deleted and made anew'
+                        WHEN compared.next < compared.log_start THEN 'records are gone before they were loaded'
+                        WHEN compared.next > compared.high THEN 'the log was cut short' END
+              FROM (
+                SELECT coalesce(p.partition, o.partition) AS part, o.next_offset AS next, p.log_start_offset AS log_start,
+                       p.last_stable_offset AS log_end, p.high_watermark AS high,
+                       coalesce(o.cluster_id <> taken ->> 'cluster_id' OR o.topic_id <> p.topic_id, false) AS is_other
+                  FROM (SELECT q.*, t ->> 'topic_id' AS topic_id
+                          FROM jsonb_array_elements(taken -> 'topics') t
+                          CROSS JOIN LATERAL jsonb_to_recordset(t -> 'partitions')
+                            AS q(partition int4, log_start_offset int8, last_stable_offset int8, high_watermark int8)
+                         WHERE t ->> 'topic' = pair.topic) p
+                  FULL JOIN (SELECT * FROM kcopy.offsets x WHERE x.target = pair.target AND x.topic = pair.topic) o
+                    ON o.partition = p.partition
+              ) compared
+             ORDER BY compared.part;
     END LOOP;
 END
 $body$;
-COMMENT ON FUNCTION kcopy.lag IS 'how far positions are behind their topics; below 0 the log was truncated or made anew';
+COMMENT ON FUNCTION kcopy.lag IS 'how far positions are behind their topics; NULL, with the problem, where a position means nothing there';
 
 CREATE FUNCTION kcopy.reset(topic text, target regclass, "to" text, partitions int4[] DEFAULT NULL)
 RETURNS TABLE (partition int4, old_offset int8, next_offset int8)

@@ -1,0 +1,114 @@
+//! `kcopy.load`: what becomes of positions when topics and partitions come and go, and others load them, too.
+
+use kcopy_tests::{Loading, program, run};
+
+fn setting() -> Loading {
+    let mut loading = Loading::start();
+    loading.database.execute("create table t(value text)");
+    loading
+}
+
+fn add_partition(loading: &Loading, topic: &str, count: &str) {
+    loading.broker.topics(&["--alter", "--topic", topic, "--partitions", count]).expect_success();
+}
+
+fn recreate(loading: &mut Loading, topic: &str, partitions: u32) {
+    loading.broker.topics(&["--delete", "--topic", topic]).expect_success();
+    loading.topic(topic, partitions);
+}
+
+#[test]
+fn partitions_that_were_added_begin_at_their_beginning() {
+    let mut loading = setting();
+    let topic = loading.topic("np", 1);
+    assert_eq!(loading.load("'np', 't', start => 'end'"), ["0|0|0|0"]);
+    add_partition(&loading, &topic, "2");
+    loading.produce(&topic, 1, &["a\t1", "b\t2", "c\t3"]);
+    assert_eq!(loading.load("'np', 't', start => 'end', partitions => '{1}'"), ["1|3|0|3"]);
+    // A first load is one, whichever partitions it is for.
+    loading.database.execute("delete from kcopy.offsets");
+    assert_eq!(loading.load("'np', 't', start => 'end', partitions => '{1}'"), ["1|0|0|3"]);
+}
+
+#[test]
+fn a_start_is_checked_whether_or_not_it_is_used() {
+    let mut loading = setting();
+    loading.topic("checked", 1);
+    for _ in 0..2 {
+        let error = loading.error("'checked', 't', start => 'bogus'");
+        assert!(error.message.contains("bogus"), "{error:?}");
+        loading.load("'checked', 't'");
+    }
+}
+
+#[test]
+fn who_does_not_wait_loads_what_is_free() {
+    let mut loading = setting();
+    let topic = loading.topic("free", 3);
+    for partition in 0..3 {
+        loading.produce(&topic, partition, &["a\t1"]);
+    }
+    let mut first = loading.database.connect();
+    let mut holder = first.transaction().expect("a transaction");
+    holder.query("select * from kcopy.load('free', 't', partitions => '{0}')", &[]).expect("a load");
+    assert_eq!(loading.load("'free', 't', wait => false"), ["1|1|0|1", "2|1|0|1"]);
+    holder.commit().expect("commit");
+    let mut holder = first.transaction().expect("a transaction");
+    holder.query("select * from kcopy.load('free', 't')", &[]).expect("a load");
+    assert_eq!(loading.load("'free', 't', wait => false"), Vec::<String>::new());
+}
+
+#[test]
+fn an_accepted_loss_settles_partitions_that_are_gone() {
+    for wire in [false, true] {
+        let mut loading = setting();
+        let topic = loading.topic("fewer", 3);
+        loading.produce(&topic, 2, &["a\t1"]);
+        loading.load("'fewer', 't'");
+        recreate(&mut loading, "fewer", 1);
+        loading.produce(&topic, 0, &["b\t2"]);
+        loading.error("'fewer', 't'");
+        if wire {
+            let url = loading.database.url();
+            let args = [
+                "load",
+                "fewer",
+                "--into",
+                "t",
+                "--accept-loss",
+                "-d",
+                &url,
+                "-b",
+                loading.broker.bootstrap(),
+            ];
+            run(program("kcopy").args(args)).expect_success();
+            assert_eq!(loading.load("'fewer', 't'"), ["0|0|0|1"]);
+        } else {
+            assert_eq!(loading.load("'fewer', 't', accept_loss => true"), ["0|1|0|1"]);
+            assert_eq!(loading.load("'fewer', 't'"), ["0|0|0|1"]);
+        }
+        assert_eq!(loading.positions().len(), 1);
+    }
+}
+
+#[test]
+fn lag_shows_topics_that_are_gone_or_made_anew() {
+    let mut loading = setting();
+    for name in ["gone", "anew", "well"] {
+        let topic = loading.topic(name, 1);
+        loading.produce(&topic, 0, &["a\t1"]);
+        loading.load(&format!("'{name}', 't'"));
+    }
+    loading.broker.topics(&["--delete", "--topic", "gone"]).expect_success();
+    recreate(&mut loading, "anew", 1);
+    loading.produce("well", 0, &["b\t2"]);
+    assert_eq!(
+        loading.database.rows("select topic, lag, left(problem, 21) from kcopy.lag()"),
+        ["anew|∅|the position is one o", "gone|∅|the topic is not there".trim_end_matches('e'), "well|1|∅"]
+    );
+    assert_eq!(
+        loading.database.rows("select topic, target, lag from kcopy.lag(topic => 'well')"),
+        ["well|t|1"]
+    );
+    assert_eq!(loading.database.value("select count(*) from kcopy.lag(target => 't')"), "3");
+}
