@@ -9,11 +9,13 @@ mod broker;
 mod database;
 mod loading;
 mod process;
+mod wire;
 
 pub use broker::Broker;
 pub use database::{Database, PgError, sql_quoted};
 pub use loading::{Loading, installation, server_program};
 pub use process::{Output, Running, is_ignored, kill, leftovers, processes, run, run_with};
+pub use wire::WireLoad;
 
 use std::{
     env, fs,

@@ -5,57 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kcopy_tests::{Broker, DEADLINE, Database, Output, Running, is_ignored, program, run, skipped};
+use kcopy_tests::{Broker, Database, Running, WireLoad as Setting, is_ignored, program, run, skipped};
 use rustix::process::Signal;
-
-struct Setting {
-    broker: Broker,
-    database: Database,
-}
-
-impl Setting {
-    fn new() -> Self {
-        Self { broker: Broker::start(), database: Database::create() }
-    }
-
-    fn produce(&self, topic: &str, lines: &str) {
-        self.broker.kcat(&["-P", "-t", topic, "-K:"], lines.as_bytes()).expect_success();
-    }
-
-    /// `kcopy load` with these arguments.
-    fn load(&self, arguments: &[&str]) -> Output {
-        let mut all = vec!["-d"];
-        let url = self.database.url();
-        all.push(&url);
-        all.extend(arguments);
-        self.broker.kcopy("load", &all, b"")
-    }
-
-    /// `kcopy topic` with these arguments.
-    fn topic(&self, arguments: &[&str]) {
-        run(program("kcopy").arg("topic").args(arguments).args(["-b", self.broker.bootstrap()]))
-            .expect_success();
-    }
-
-    fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = program("kcopy");
-        command.args(["load", "-b", self.broker.bootstrap(), "-d", &self.database.url()]).args(arguments);
-        Running::start(&mut command)
-    }
-
-    /// Waits until a query says what it should.
-    fn wait_for(&mut self, query: &str, expected: &str) {
-        let started = Instant::now();
-        loop {
-            let found = self.database.value(query);
-            if found == expected {
-                return;
-            }
-            assert!(started.elapsed() < DEADLINE, "{query} says {found} and should say {expected}");
-            self.database.execute("select pg_sleep(0.01)");
-        }
-    }
-}
 
 fn numbers(from: u32, until: u32) -> String {
     (from..until).map(|n| format!("k{n}:{{\"n\":{n},\"name\":\"name {n}\"}}\n")).collect()

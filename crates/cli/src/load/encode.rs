@@ -16,8 +16,47 @@ pub(super) struct RowEncoder {
     format: Format,
     columns: Vec<Filled>,
     has_not_null: bool,
-    /// A further field says whether the record is a tombstone.
-    marks_tombstones: bool,
+    stage: Option<StageColumns>,
+    /// How many rows were written: the next one's place among them.
+    ordinal: i64,
+}
+
+/// What a stage holds beside the table's own columns. Their names are none of the table's.
+#[derive(Debug, Clone)]
+pub(super) struct StageColumns {
+    /// Numbers the rows as they come. Where a row lies in the stage says nothing: a small one may fill a page before
+    /// those that came earlier.
+    pub(super) ordinal: String,
+    /// Says whether the record is a tombstone.
+    pub(super) tombstone: Option<String>,
+}
+
+impl StageColumns {
+    fn new(plan: &Load, table: &Table) -> StageColumns {
+        let free = |name: &str| {
+            let mut name = name.to_owned();
+            while table.column(&name).is_some() {
+                name.push('_');
+            }
+            name
+        };
+        StageColumns {
+            ordinal: free("kcopy_ordinal"),
+            tombstone: plan.deletes_on_tombstone.then(|| free("kcopy_tombstone")),
+        }
+    }
+
+    /// Their names, quoted, each after a comma.
+    pub(super) fn list(&self) -> String {
+        let tombstone = self.tombstone.iter().map(|name| format!(", {}", quoted(name)));
+        format!(", {}{}", quoted(&self.ordinal), tombstone.collect::<String>())
+    }
+
+    /// Their definitions for `create table as select`, each after a comma.
+    pub(super) fn definitions(&self) -> String {
+        let tombstone = self.tombstone.iter().map(|name| format!(", false as {}", quoted(name)));
+        format!(", 0::int8 as {}{}", quoted(&self.ordinal), tombstone.collect::<String>())
+    }
 }
 
 /// A column that is filled.
@@ -37,7 +76,8 @@ pub(super) struct Layout {
     filled: Vec<Filled>,
     /// Binary, unless a column has no binary form.
     pub(super) format: Format,
-    pub(super) marks_tombstones: bool,
+    /// Rows go into a temporary table first: upserts, and where COPY would not obey row security.
+    pub(super) stage: Option<StageColumns>,
 }
 
 impl Layout {
@@ -67,7 +107,9 @@ impl Layout {
                 )));
             }
         }
-        Ok(Layout { columns, filled, format, marks_tombstones: plan.deletes_on_tombstone })
+        let is_staged = plan.mode == Mode::Upsert || table.has_row_security;
+        let stage = is_staged.then(|| StageColumns::new(plan, table));
+        Ok(Layout { columns, filled, format, stage })
     }
 
     /// The columns' names, quoted, separated by commas.
@@ -90,7 +132,8 @@ impl Layout {
             format: self.format,
             has_not_null: self.filled.iter().any(|filled| filled.not_null),
             columns: self.filled.clone(),
-            marks_tombstones: self.marks_tombstones,
+            stage: self.stage.clone(),
+            ordinal: 0,
         })
     }
 }
@@ -177,7 +220,8 @@ impl RowEncoder {
         let start = out.len();
         // The advice is for who chose format and columns by hand.
         self.writer.write(context, record, out).map_err(|error| error.without_advice().to_string())?;
-        let is_tombstone = self.marks_tombstones && record.value.is_none();
+        let marks_tombstones = self.stage.as_ref().is_some_and(|stage| stage.tombstone.is_some());
+        let is_tombstone = marks_tombstones && record.value.is_none();
         if self.has_not_null
             && self.format == Format::Binary
             && let Some(column) = self.missing(&out[start..], is_tombstone)
@@ -193,8 +237,8 @@ impl RowEncoder {
             out.truncate(start);
             return Err(error);
         }
-        if self.marks_tombstones {
-            self.mark(is_tombstone, start, out);
+        if self.stage.is_some() {
+            self.mark(marks_tombstones.then_some(is_tombstone), start, out);
         }
         Ok(())
     }
@@ -218,19 +262,30 @@ impl RowEncoder {
         None
     }
 
-    fn mark(&self, is_tombstone: bool, start: usize, out: &mut Vec<u8>) {
+    /// Appends what the stage wants to know.
+    fn mark(&mut self, is_tombstone: Option<bool>, start: usize, out: &mut Vec<u8>) {
         match self.format {
             Format::Binary => {
-                let count = self.columns.len() as u16 + 1;
+                let count = self.columns.len() as u16 + 1 + u16::from(is_tombstone.is_some());
                 out[start..start + 2].copy_from_slice(&count.to_be_bytes());
-                out.extend_from_slice(&[0, 0, 0, 1, u8::from(is_tombstone)]);
+                out.extend_from_slice(&8_i32.to_be_bytes());
+                out.extend_from_slice(&self.ordinal.to_be_bytes());
+                if let Some(is_tombstone) = is_tombstone {
+                    out.extend_from_slice(&[0, 0, 0, 1, u8::from(is_tombstone)]);
+                }
             }
             _ => {
                 // In place of the newline.
                 out.pop();
-                out.extend_from_slice(if is_tombstone { b"\tt\n" } else { b"\tf\n" });
+                out.extend_from_slice(format!("\t{}", self.ordinal).as_bytes());
+                out.extend_from_slice(match is_tombstone {
+                    None => b"\n",
+                    Some(true) => b"\tt\n",
+                    Some(false) => b"\tf\n",
+                });
             }
         }
+        self.ordinal += 1;
     }
 
     /// What comes before the first row.

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Statement};
 use super::{
     batch::{Batch, Origin, Rejected, TableRows},
     catalog::{self, Table, quoted},
-    encode::{Layout, RowEncoder},
+    encode::{Layout, RowEncoder, StageColumns},
     positions::Placed,
     postgres::connect::reason,
     rejects::Reread,
@@ -484,7 +484,6 @@ impl Destination {
         layout: Layout,
     ) -> Result<Destination, Trouble> {
         let encoder = layout.encoder().map_err(Trouble::Final)?;
-        let is_staged = plan.mode == Mode::Upsert || table.has_row_security;
         let format = match layout.format {
             Format::Binary => "binary",
             _ => "text",
@@ -492,36 +491,36 @@ impl Destination {
         let columns = layout.column_list();
         let doing = format!("preparing to load into {}", table.name);
         let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
-        let stage = if is_staged {
-            let stage = format!("pg_temp.kcopy_stage_{at}");
-            let mark = if layout.marks_tombstones { ", false as kcopy_tombstone" } else { "" };
+        let (mut goal, mut more, mut stage) = (table.name.clone(), String::new(), None);
+        if let Some(marks) = &layout.stage {
+            goal = format!("pg_temp.kcopy_stage_{at}");
+            more = marks.list();
             let make = format!(
-                "create temp table kcopy_stage_{at} on commit delete rows as select {columns}{mark} from {} with no data",
+                "create temp table kcopy_stage_{at} on commit delete rows as select {columns}{} from {} with no data",
+                marks.definitions(),
                 table.name
             );
             client.batch_execute(&make).await.map_err(failed)?;
-            let merge = client.prepare(&merge_sql(plan, &table, &layout, &stage)).await.map_err(failed)?;
-            Some((stage, merge))
-        } else {
-            None
-        };
-        let goal = stage.as_ref().map_or(&table.name, |(stage, _)| stage);
-        let mark = if is_staged && layout.marks_tombstones { ", kcopy_tombstone" } else { "" };
+            let merge = merge_sql(plan, &table, &layout, marks, &goal);
+            stage = Some((goal.clone(), client.prepare(&merge).await.map_err(failed)?));
+        }
         let copy =
-            format!("copy {goal} ({columns}{mark}) from stdin with (format {format}, encoding 'UTF8')");
+            format!("copy {goal} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
         let copy = client.prepare(&copy).await.map_err(failed)?;
         Ok(Destination { table, encoder, copy, stage })
     }
 }
 
-/// From the stage into the table. Rows of a fresh stage lie in the order in which they came: the last of
-/// equal keys wins.
-fn merge_sql(plan: &Load, table: &Table, layout: &Layout, stage: &str) -> String {
+/// From the stage into the table, in the order in which the rows came, so that identities follow it too; the last
+/// of equal keys wins.
+fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, stage: &str) -> String {
+    let ordinal = quoted(&marks.ordinal);
     let columns = layout.column_list();
     let name = &table.name;
     if plan.mode == Mode::Append {
         return format!(
-            "insert into {name} ({columns}) overriding system value select {columns} from {stage}"
+            "insert into {name} ({columns}) overriding system value select {columns} from {stage} \
+             order by {ordinal}"
         );
     }
     let key: Vec<String> = table.key.iter().map(|name| quoted(name)).collect();
@@ -535,21 +534,21 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, stage: &str) -> String
         }
     };
     let key_list = key.join(", ");
-    let (gone, remaining) = if layout.marks_tombstones {
-        let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
-        (
-            format!(
-                ", gone as (delete from {name} t using last where last.kcopy_tombstone and {})",
-                same.join(" and ")
-            ),
-            " where not kcopy_tombstone",
-        )
-    } else {
-        (String::new(), "")
+    let (gone, remaining) = match &marks.tombstone {
+        None => (String::new(), String::new()),
+        Some(tombstone) => {
+            let tombstone = quoted(tombstone);
+            let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
+            let same = same.join(" and ");
+            (
+                format!(", gone as (delete from {name} t using last where last.{tombstone} and {same})"),
+                format!(" where not {tombstone}"),
+            )
+        }
     };
     format!(
-        "with last as (select distinct on ({key_list}) * from {stage} order by {key_list}, ctid desc){gone} \
+        "with last as (select distinct on ({key_list}) * from {stage} order by {key_list}, {ordinal} desc){gone} \
          insert into {name} ({columns}) overriding system value select {columns} from last{remaining} \
-         on conflict ({key_list}) do {update}"
+         order by {ordinal} on conflict ({key_list}) do {update}"
     )
 }

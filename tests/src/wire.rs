@@ -1,0 +1,61 @@
+//! `kcopy load` between a broker and a database of its own.
+
+use std::time::Instant;
+
+use crate::{Broker, DEADLINE, Database, Output, Running, program, run};
+
+/// A broker, a database, and the program that loads from the one into the other.
+pub struct WireLoad {
+    /// Where topics are.
+    pub broker: Broker,
+    /// Where tables are.
+    pub database: Database,
+}
+
+impl WireLoad {
+    /// Both of them fresh.
+    #[expect(clippy::new_without_default, reason = "it starts programs")]
+    pub fn new() -> Self {
+        Self { broker: Broker::start(), database: Database::create() }
+    }
+
+    /// Writes lines `key:value`.
+    pub fn produce(&self, topic: &str, lines: &str) {
+        self.broker.kcat(&["-P", "-t", topic, "-K:"], lines.as_bytes()).expect_success();
+    }
+
+    /// `kcopy load` with these arguments.
+    pub fn load(&self, arguments: &[&str]) -> Output {
+        let mut all = vec!["-d"];
+        let url = self.database.url();
+        all.push(&url);
+        all.extend(arguments);
+        self.broker.kcopy("load", &all, b"")
+    }
+
+    /// `kcopy topic` with these arguments.
+    pub fn topic(&self, arguments: &[&str]) {
+        run(program("kcopy").arg("topic").args(arguments).args(["-b", self.broker.bootstrap()]))
+            .expect_success();
+    }
+
+    /// The same, and does not wait for its end.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = program("kcopy");
+        command.args(["load", "-b", self.broker.bootstrap(), "-d", &self.database.url()]).args(arguments);
+        Running::start(&mut command)
+    }
+
+    /// Waits until a query says what it should.
+    pub fn wait_for(&mut self, query: &str, expected: &str) {
+        let started = Instant::now();
+        loop {
+            let found = self.database.value(query);
+            if found == expected {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "{query} says {found} and should say {expected}");
+            self.database.execute("select pg_sleep(0.01)");
+        }
+    }
+}
