@@ -142,14 +142,12 @@ impl Loader {
     ///
     /// # Errors
     /// It did not commit, or nobody knows.
-    pub(super) async fn commit(&mut self) -> Result<(), Trouble> {
-        match self.client.batch_execute("commit").await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let trouble = Trouble::postgres("committing", &error);
-                Err(trouble)
-            }
-        }
+    pub(super) async fn commit(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<(), Trouble> {
+        self.client.batch_execute("commit").await.map_err(|error| {
+            let origins: Vec<Origin> =
+                batch.tables.iter().flat_map(|rows| rows.origins.iter().copied()).collect();
+            Trouble::postgres("committing", &error).at(&span(&origins, partitions))
+        })
     }
 
     async fn begin(&self, batch: &Batch, partitions: &[Placed]) -> Result<(), Trouble> {
@@ -227,12 +225,14 @@ impl Loader {
         if self.plan.on_error == OnError::Fail {
             return match self.copy(at, rows, 0, count).await {
                 Ok(written) => Ok(written),
-                Err(Fault::Trouble(trouble)) => Err(trouble),
+                Err(Fault::Trouble(trouble)) => Err(trouble.at(&span(&rows.origins, partitions))),
                 Err(Fault::Row { row, reason }) => {
                     let origin = rows.origins[row];
                     Err(Trouble::Final(format!("{}: {reason}", self.place(&origin, partitions))))
                 }
-                Err(Fault::OneOf { reason }) => Err(Trouble::Final(reason)),
+                Err(Fault::OneOf { reason }) => {
+                    Err(Trouble::Final(reason).at(&format!("one of {}", span(&rows.origins, partitions))))
+                }
             };
         }
         self.fill_carefully(at, rows, partitions, rejected).await
@@ -248,60 +248,49 @@ impl Loader {
     ) -> Result<u64, Trouble> {
         let count = rows.origins.len();
         let (mut from, mut step, mut written) = (0, count, 0);
+        // The next row that was refused when those before it were there.
+        let mut refused: Option<(usize, String)> = None;
         while from < count {
-            let until = count.min(from + step);
+            if let Some((_, reason)) = refused.take_if(|(row, _)| *row == from) {
+                let origin = rows.origins[from];
+                rejected.push(Rejected {
+                    partition: origin.partition as usize,
+                    offset: origin.offset,
+                    content: None,
+                    reason: format!("{}: {reason}", self.place(&origin, partitions)),
+                });
+                from += 1;
+                step = CAREFUL_ROWS;
+                continue;
+            }
+            let until = refused.as_ref().map_or(count, |(row, _)| *row).min(from.saturating_add(step));
             self.execute("savepoint rows").await?;
             self.empty_stage(at).await?;
-            match self.copy(at, rows, from, until).await {
-                Ok(copied) => {
-                    written += copied;
-                    from = until;
-                    step = step.saturating_mul(4);
-                    self.execute("release savepoint rows").await?;
+            let copied = match self.copy(at, rows, from, until).await {
+                Ok(copied) => copied,
+                Err(Fault::Trouble(trouble)) => {
+                    return Err(trouble.at(&span(&rows.origins[from..until], partitions)));
                 }
-                Err(Fault::Trouble(trouble)) => return Err(trouble),
-                Err(Fault::OneOf { .. }) => {
+                // Whatever was refused behind it may have been so because of what is refused here.
+                Err(fault) => {
                     self.execute("rollback to savepoint rows").await?;
-                    step = (until - from).div_ceil(2);
-                }
-                Err(Fault::Row { row, reason }) => {
-                    self.execute("rollback to savepoint rows").await?;
-                    if row > from {
-                        self.empty_stage(at).await?;
-                        written += self.copy_good(at, rows, from, row, partitions).await?;
+                    refused = None;
+                    match fault {
+                        Fault::Row { row, reason } => {
+                            refused = Some((row, reason));
+                            step = count;
+                        }
+                        _ => step = (until - from).div_ceil(2),
                     }
-                    let origin = rows.origins[row];
-                    rejected.push(Rejected {
-                        partition: origin.partition as usize,
-                        offset: origin.offset,
-                        content: None,
-                        reason: format!("{}: {reason}", self.place(&origin, partitions)),
-                    });
-                    from = row + 1;
-                    step = CAREFUL_ROWS;
+                    continue;
                 }
-            }
+            };
+            written += copied;
+            from = until;
+            step = step.saturating_mul(4);
+            self.execute("release savepoint rows").await?;
         }
         Ok(written)
-    }
-
-    async fn copy_good(
-        &mut self,
-        at: usize,
-        rows: &TableRows,
-        from: usize,
-        until: usize,
-        partitions: &[Placed],
-    ) -> Result<u64, Trouble> {
-        match self.copy(at, rows, from, until).await {
-            Ok(copied) => Ok(copied),
-            Err(Fault::Trouble(trouble)) => Err(trouble),
-            Err(Fault::Row { row, reason }) => {
-                let origin = rows.origins[row];
-                Err(Trouble::Final(format!("{}: {reason}", self.place(&origin, partitions))))
-            }
-            Err(Fault::OneOf { reason }) => Err(Trouble::Final(reason)),
-        }
     }
 
     /// The stage may hold the piece before: all of them are in one transaction.
@@ -330,13 +319,16 @@ impl Loader {
                 Some(line) if line >= 1 && line <= until - from => {
                     Fault::Row { row: from + line - 1, reason: reason(&error) }
                 }
-                _ if until - from == 1 && is_about_data(&error) => {
-                    Fault::Row { row: from, reason: reason(&error) }
-                }
+                _ if is_about_data(&error) => match until - from {
+                    1 => Fault::Row { row: from, reason: reason(&error) },
+                    _ => Fault::OneOf { reason: format!("{doing}: {}", reason(&error)) },
+                },
                 _ => Fault::Trouble(Trouble::postgres(&doing, &error)),
             }
         };
-        let sink = self.client.copy_in::<_, Bytes>(&destination.copy).await.map_err(failed)?;
+        // Not about any row: none was sent.
+        let sink = self.client.copy_in::<_, Bytes>(&destination.copy).await;
+        let sink = sink.map_err(|error| Trouble::postgres(&doing, &error))?;
         pin_mut!(sink);
         let mut begin = Vec::with_capacity(64);
         destination.encoder.begin(&mut begin);
@@ -437,6 +429,26 @@ impl Loader {
     }
 }
 
+/// The records of rows, by their partitions: `orders [0] offsets 5 to 9`.
+fn span(origins: &[Origin], partitions: &[Placed]) -> String {
+    /// More would hide the reason.
+    const SHOWN: usize = 4;
+    let mut ranges: Vec<(u32, i64, i64)> = Vec::new();
+    for origin in origins {
+        match ranges.iter_mut().find(|(partition, ..)| *partition == origin.partition) {
+            Some((_, _, last)) => *last = origin.offset,
+            None => ranges.push((origin.partition, origin.offset, origin.offset)),
+        }
+    }
+    let shown = ranges.iter().take(SHOWN).map(|(partition, first, last)| {
+        let assigned = &partitions[*partition as usize].assigned;
+        format!("{} [{}] offsets {first} to {last}", assigned.topic, assigned.partition)
+    });
+    let more = ranges.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and of {more} more partitions") } else { String::new() };
+    format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
+}
+
 fn fenced(placed: &Placed, from: i64, to: i64, now: Option<i64>) -> Trouble {
     let assigned = &placed.assigned;
     let found = match now {
@@ -470,9 +482,15 @@ fn is_about_data(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| is_data_code(code.code()))
 }
 
-/// 22 data, 23 constraints, 44 WITH CHECK OPTION, P0001 what a trigger raises.
+/// Whether an error can be one of the row: all but those of the session, the server and its surroundings. 42501 is
+/// a right that is missing for every row; where row security refuses a row is known elsewhere.
 fn is_data_code(code: &str) -> bool {
-    code.starts_with("22") || code.starts_with("23") || code.starts_with("44") || code == "P0001"
+    // 08 connections, 25 and 2D transaction states, 26 statements that a pooler has lost, 28 and 3D who and where,
+    // 3B savepoints, 40 rollbacks, 53 resources, 55 states of objects, locks among them, 57 the operator, 58 the
+    // system, F0 its files, XX the server itself.
+    const OTHERS: [&str; 14] =
+        ["08", "25", "26", "28", "2D", "3B", "3D", "40", "53", "55", "57", "58", "F0", "XX"];
+    code != "42501" && !OTHERS.iter().any(|class| code.starts_with(class))
 }
 
 impl Destination {

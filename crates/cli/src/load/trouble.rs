@@ -22,6 +22,14 @@ impl Trouble {
         if is_transient_error(error) { Trouble::Passing(text) } else { Trouble::Final(text) }
     }
 
+    /// Says which records it is about, where waiting does not mend it.
+    pub(super) fn at(self, place: &str) -> Trouble {
+        match self {
+            Trouble::Final(text) if !place.is_empty() => Trouble::Final(format!("{place}: {text}")),
+            other => other,
+        }
+    }
+
     /// An error of Kafka's side.
     pub(super) fn kafka(error: &kcopy_client::Error) -> Trouble {
         if error.is_retriable() {

@@ -287,7 +287,7 @@ async fn write_all(
         if let Some(letters) = &letters {
             letters.send(&done.rejected, &placed).await?;
         }
-        loader.commit().await?;
+        loader.commit(&batch, &placed).await?;
         account(&shared, &batch, &placed, done.rows, &done.rejected);
     }
     Ok(())

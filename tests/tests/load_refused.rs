@@ -1,0 +1,72 @@
+//! `kcopy load`: rows that PostgreSQL refuses for reasons of all kinds, and rights that are missing.
+
+use kcopy_tests::WireLoad;
+
+#[test]
+fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("kinds", 1);
+    let long: String = (0..4000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+    let good = |n: u32| format!("k:{{\"n\":{n},\"name\":\"n{n}\",\"query\":\"a & b\",\"rel\":\"pg_class\",\"ref\":1}}\n");
+    let mut lines: String = (0..100).map(good).collect();
+    for bad in [
+        &format!("\"name\":\"{long}\""),
+        "\"query\":\"a & & b\"",
+        "\"rel\":\"nowhere\"",
+        "\"kind\":\"no_such_type\"",
+        "\"ref\":7",
+    ] {
+        lines += &format!("k:{{\"n\":100,{bad}}}\n");
+        lines += &(200..250).map(good).collect::<String>();
+    }
+    setting.produce(&topic, &lines);
+    setting.database.execute(
+        "create table known(id int4 primary key); insert into known values (1);
+         create domain query as text check (value::tsquery is not null);
+         create table kinds(n int4, name text, query tsquery, rel regclass, kind regtype, ref int4 references known);
+         create index on kinds(name);
+         create table ups(n int4, name text, query tsquery, rel regclass, kind regtype, ref int4 references known,
+            at int8 primary key);
+         create index on ups(name)",
+    );
+    let failed = setting.load(&[&topic, "--into", "kinds"]).expect_code(1);
+    assert!(failed.stderr.contains(&format!("{topic} [0] offset")), "{failed:?}");
+    let columns = "n, name, query, rel, kind, ref, at = offset";
+    for (table, more) in [("kinds", &[][..]), ("ups", &["--mode", "upsert", "--columns", columns])] {
+        let skip = [&[topic.as_str(), "--into", table, "--on-error", "skip"], more].concat();
+        let skipped = setting.load(&skip).expect_success();
+        assert!(skipped.stderr.contains("5 of them rejected"), "{skipped:?}");
+        for offset in [100, 151, 202, 253, 304] {
+            assert!(skipped.stderr.contains(&format!("[0] offset {offset}: ")), "{offset}: {skipped:?}");
+        }
+        assert_eq!(setting.database.value(&format!("select count(*) from {table}")), "350");
+    }
+    // A foreign key is looked at behind the last row: the server does not say which it was.
+    let foreign = setting.broker.create("foreign", 1);
+    setting.produce(&foreign, "k:{\"id\":1}\nk:{\"id\":9}\n");
+    setting.database.execute("create table child(id int4 references known)");
+    let failed = setting.load(&[&foreign, "--into", "child"]).expect_code(1);
+    assert!(failed.stderr.contains(&format!("one of {foreign} [0] offsets 0 to 1: ")), "{failed:?}");
+    setting.database.execute("alter table child alter constraint child_id_fkey deferrable initially deferred");
+    let failed = setting.load(&[&foreign, "--into", "child"]).expect_code(1);
+    assert!(failed.stderr.contains(&format!("{foreign} [0] offsets 0 to 1: committing: ")), "{failed:?}");
+}
+
+#[test]
+fn what_is_not_about_a_row_is_never_skipped() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("not-rows", 1);
+    setting.produce(&topic, "k:{\"n\":1}\nk:{\"n\":2}\n");
+    for (at, code) in ["25001", "42501", "55P03", "XX000", "58030"].into_iter().enumerate() {
+        setting.database.execute(&format!(
+            "create table t{at}(n int4);
+             create function raise{at}() returns trigger language plpgsql as
+               $$ begin raise 'not your row' using errcode = '{code}'; end $$;
+             create trigger t before insert on t{at} for each row execute function raise{at}()"
+        ));
+        let table = format!("t{at}");
+        let failed = setting.load(&[&topic, "--into", &table, "--on-error", "skip"]).expect_code(1);
+        assert!(failed.stderr.contains(&format!("[{code}]")), "{code}: {failed:?}");
+        assert!(failed.stderr.contains(&format!("{topic} [0] offsets ")), "{code}: {failed:?}");
+    }
+}
