@@ -236,8 +236,58 @@ fn routes(topics: &[String], into: &[String]) -> Result<Vec<Route>, String> {
         if table.trim().is_empty() {
             return Err(format!("--into names no table for topic {topic}"));
         }
-        let quoted = format!("\"{}\"", topic.replace('"', "\"\""));
-        routes.push(Route { topic: topic.clone(), table: table.replace("{topic}", &quoted) });
+        routes.push(Route { topic: topic.clone(), table: substituted(table, topic) });
     }
     Ok(routes)
+}
+
+/// `table` with the topic in place of `{topic}`. The identifier around it is quoted as a whole: a topic's name may
+/// hold what an identifier holds only in quotes.
+fn substituted(table: &str, topic: &str) -> String {
+    const MARK: &str = "{topic}";
+    let mut parts: Vec<String> = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in table.chars() {
+        match letter {
+            '.' if !is_quoted => parts.push(String::new()),
+            letter => {
+                is_quoted ^= letter == '"';
+                parts.last_mut().expect("there is one from the start").push(letter);
+            }
+        }
+    }
+    let parts = parts.into_iter().map(|part| {
+        let name = part.trim();
+        if !name.contains(MARK) {
+            return part;
+        }
+        let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(inner) => inner.to_owned(),
+            // As PostgreSQL reads what stands without quotes.
+            None => {
+                name.split(MARK).map(str::to_lowercase).collect::<Vec<_>>().join(MARK).replace('"', "\"\"")
+            }
+        };
+        format!("\"{}\"", name.replace(MARK, &topic.replace('"', "\"\"")))
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::substituted;
+
+    #[test]
+    fn a_topic_becomes_a_part_of_an_identifier() {
+        for (table, expected) in [
+            ("{topic}", "\"T-1.a\""),
+            ("{topic}_C", "\"T-1.a_c\""),
+            ("x{topic}x{topic}", "\"xT-1.axT-1.a\""),
+            ("Kafka.{topic}", "Kafka.\"T-1.a\""),
+            ("\"a.b\".\"X{topic}\"", "\"a.b\".\"XT-1.a\""),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(substituted(table, "T-1.a"), expected, "{table}");
+        }
+    }
 }
