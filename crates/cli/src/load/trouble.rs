@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use super::postgres::connect::{ConnectError, is_transient_error, reason};
+use super::postgres::connect::{ConnectError, Outlook, outlook_of, reason};
 
 /// Why a worker stopped.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// It may pass: the position is read again, and loading goes on from there.
     Passing(String),
+    /// It passes only when somebody mends it: a run without end waits for that.
+    Unmended(String),
     /// A table is not what it was: it is looked at again at once.
     TableChanged(String),
     /// Nothing that waiting would mend.
@@ -19,7 +21,15 @@ impl Trouble {
     /// An error of PostgreSQL; `doing` says what was tried.
     pub(super) fn postgres(doing: &str, error: &tokio_postgres::Error) -> Trouble {
         let text = format!("{doing}: {}", reason(error));
-        if is_transient_error(error) { Trouble::Passing(text) } else { Trouble::Final(text) }
+        Trouble::with(outlook_of(error), text)
+    }
+
+    fn with(outlook: Outlook, text: String) -> Trouble {
+        match outlook {
+            Outlook::Passing => Trouble::Passing(text),
+            Outlook::OnceMended => Trouble::Unmended(text),
+            Outlook::Never => Trouble::Final(text),
+        }
     }
 
     /// Says which records it is about, where waiting does not mend it.
@@ -42,18 +52,17 @@ impl Trouble {
 
 impl From<ConnectError> for Trouble {
     fn from(error: ConnectError) -> Trouble {
-        if error.is_transient {
-            Trouble::Passing(error.to_string())
-        } else {
-            Trouble::Final(error.to_string())
-        }
+        Trouble::with(error.outlook, error.to_string())
     }
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Passing(text) | Trouble::TableChanged(text) | Trouble::Final(text) => f.write_str(text),
+            Trouble::Passing(text)
+            | Trouble::Unmended(text)
+            | Trouble::TableChanged(text)
+            | Trouble::Final(text) => f.write_str(text),
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Patience {
     backoff: Backoff,
     failing_since: Option<Instant>,
     attempt_since: Instant,
+    /// What was wrong last.
+    last: Option<String>,
     commits: u64,
 }
 
@@ -66,6 +68,7 @@ impl Patience {
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             failing_since: None,
             attempt_since: Instant::now(),
+            last: None,
             commits: Stats::of(&shared.stats.commits),
         }
     }
@@ -81,6 +84,7 @@ impl Patience {
         // An attempt that came to something, or went well for long, ends a row of failures.
         if commits > self.commits || self.attempt_since.elapsed() > limit {
             self.failing_since = None;
+            self.last = None;
             self.backoff.reset();
         }
         let since = if commits > self.commits { Instant::now() } else { self.attempt_since };
@@ -88,8 +92,9 @@ impl Patience {
         let since = *self.failing_since.get_or_insert(since);
         match trouble {
             Trouble::Final(text) => return Err(text),
+            Trouble::Unmended(text) if shared.plan.end != End::Follow => return Err(text),
             Trouble::TableChanged(text) => shared.reporter.tell("table_changed", &text),
-            Trouble::Passing(text) => {
+            Trouble::Passing(text) | Trouble::Unmended(text) => {
                 Stats::add(&shared.stats.failures, 1);
                 if shared.plan.end != End::Follow && since.elapsed() >= limit {
                     return Err(format!("{text} (for {:.0?}: --timeout)", since.elapsed()));
@@ -97,6 +102,7 @@ impl Patience {
                 let pause = self.backoff.next_pause();
                 shared.reporter.tell("retry", &format!("{text}; trying again in {pause:.0?}"));
                 self.pause(pause);
+                self.last = Some(text);
             }
         }
         self.attempt_since = Instant::now();
@@ -118,10 +124,12 @@ impl Patience {
             let since = self.failing_since.unwrap_or(self.attempt_since);
             since.checked_add(limit + Duration::from_millis(500))
         });
+        let last = self.last.clone();
         let limited = async {
             let Some(deadline) = deadline else { return work.await };
             tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {
-                Err(Trouble::Passing("PostgreSQL or the cluster has stopped answering".to_owned()))
+                let unknown = || "PostgreSQL or the cluster has stopped answering".to_owned();
+                Err(Trouble::Passing(last.unwrap_or_else(unknown)))
             })
         };
         let done = self.shared.unless_told(limited).await;

@@ -14,7 +14,18 @@ use super::{
 pub struct ConnectError {
     message: String,
     /// Whether another attempt may succeed.
-    pub is_transient: bool,
+    pub outlook: Outlook,
+}
+
+/// Whether the same may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outlook {
+    /// It stays as it is.
+    Never,
+    /// Somebody has to do something: a name that means no host, a server that only reads.
+    OnceMended,
+    /// It may pass by itself: the server is away, starting, ending, or full.
+    Passing,
 }
 
 impl fmt::Display for ConnectError {
@@ -38,7 +49,7 @@ pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
             Ok(tls) => Some(tls),
             // Who does not insist on TLS goes without, as before there was any.
             Err(_) if settings.ssl.mode <= SslMode::Prefer => None,
-            Err(message) => return Err(ConnectError { message, is_transient: false }),
+            Err(message) => return Err(ConnectError { message, outlook: Outlook::Never }),
         },
     };
     let mut order: Vec<&HostSettings> = settings.hosts.iter().collect();
@@ -49,25 +60,22 @@ pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
     }
     let limit = settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let mut failures = Vec::new();
-    let mut is_transient = false;
+    let mut outlook = Outlook::Never;
     for host in order {
         // The library's own limit is for TCP alone: a server that is stopped takes connections and says nothing.
         match tokio::time::timeout(limit, to_host(settings, host, tls.as_ref())).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => {
-                is_transient |= is_transient_error(&error);
+                outlook = outlook.max(outlook_of(&error));
                 failures.push(format!("{}: {}", shown(host), reason(&error)));
             }
             Err(_) => {
-                is_transient = true;
+                outlook = Outlook::Passing;
                 failures.push(format!("{}: no answer within {limit:?}", shown(host)));
             }
         }
     }
-    Err(ConnectError {
-        message: format!("PostgreSQL cannot be reached at {}", failures.join("; ")),
-        is_transient,
-    })
+    Err(ConnectError { message: format!("PostgreSQL cannot be reached at {}", failures.join("; ")), outlook })
 }
 
 fn shown(host: &HostSettings) -> String {
@@ -177,26 +185,29 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
     error.code().is_none() && error.to_string().starts_with("error performing TLS handshake")
 }
 
-/// Whether the same may succeed later: the server is away, starting, ending, or full.
-pub fn is_transient_error(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        None => {
-            let text = error.to_string();
-            !(tls::is_refusal(error)
-                || text.starts_with("authentication error")
-                || text.starts_with("invalid configuration")
-                || text.starts_with("error performing TLS handshake"))
-        }
-        Some(code) => {
-            // 08 connections, 40 rollbacks (conflicts, deadlocks), 53 resources, 57P the operator.
-            let code = code.code();
-            code.starts_with("08")
-                || code.starts_with("40")
-                || code.starts_with("53")
-                || code.starts_with("57P")
-                || code == "55006"
-                || code == "25006"
-        }
+/// Whether the same may succeed later.
+pub fn outlook_of(error: &tokio_postgres::Error) -> Outlook {
+    let Some(code) = error.code() else {
+        let text = error.to_string();
+        let is_lasting = tls::is_refusal(error)
+            || text.starts_with("authentication error")
+            || text.starts_with("invalid configuration")
+            || text.starts_with("error performing TLS handshake");
+        return match is_lasting {
+            true => Outlook::Never,
+            // The standard library's words; what kind of error it is is not told.
+            false if reason(error).contains("failed to lookup address information") => Outlook::OnceMended,
+            false => Outlook::Passing,
+        };
+    };
+    let code = code.code();
+    // 08 connections, 40 rollbacks (conflicts, deadlocks), 53 resources, 57P the operator.
+    let is_passing = ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "55006";
+    match code {
+        _ if is_passing => Outlook::Passing,
+        // Behind a failover the same name may mean a server that writes.
+        "25006" => Outlook::OnceMended,
+        _ => Outlook::Never,
     }
 }
 
