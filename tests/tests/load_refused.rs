@@ -1,13 +1,17 @@
 //! `kcopy load`: rows that PostgreSQL refuses for reasons of all kinds, and rights that are missing.
 
-use kcopy_tests::WireLoad;
+use std::time::{Duration, Instant};
+
+use kcopy_tests::{WireLoad, program, run};
 
 #[test]
 fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("kinds", 1);
     let long: String = (0..4000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
-    let good = |n: u32| format!("k:{{\"n\":{n},\"name\":\"n{n}\",\"query\":\"a & b\",\"rel\":\"pg_class\",\"ref\":1}}\n");
+    let good = |n: u32| {
+        format!("k:{{\"n\":{n},\"name\":\"n{n}\",\"query\":\"a & b\",\"rel\":\"pg_class\",\"ref\":1}}\n")
+    };
     let mut lines: String = (0..100).map(good).collect();
     for bad in [
         &format!("\"name\":\"{long}\""),
@@ -47,7 +51,9 @@ fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
     setting.database.execute("create table child(id int4 references known)");
     let failed = setting.load(&[&foreign, "--into", "child"]).expect_code(1);
     assert!(failed.stderr.contains(&format!("one of {foreign} [0] offsets 0 to 1: ")), "{failed:?}");
-    setting.database.execute("alter table child alter constraint child_id_fkey deferrable initially deferred");
+    setting
+        .database
+        .execute("alter table child alter constraint child_id_fkey deferrable initially deferred");
     let failed = setting.load(&[&foreign, "--into", "child"]).expect_code(1);
     assert!(failed.stderr.contains(&format!("{foreign} [0] offsets 0 to 1: committing: ")), "{failed:?}");
 }
@@ -69,4 +75,35 @@ fn what_is_not_about_a_row_is_never_skipped() {
         assert!(failed.stderr.contains(&format!("[{code}]")), "{code}: {failed:?}");
         assert!(failed.stderr.contains(&format!("{topic} [0] offsets ")), "{code}: {failed:?}");
     }
+}
+
+#[test]
+fn what_waiting_does_not_mend_ends_the_run_at_once_with_its_reason() {
+    let mut setting = WireLoad::new();
+    setting.database.execute("create table t(n int4)");
+    let topic = setting.broker.create("unmended", 1);
+    let url = setting.database.url();
+    for (database, name, value, reason) in [
+        ("host=nosuchhost.invalid", "PGOPTIONS", "", "nosuchhost.invalid"),
+        (&url, "PGOPTIONS", "-c default_transaction_read_only=on", "[25006]"),
+        (&url, "PGREQUIREAUTH", "scram-sha-256", "require_auth is not supported (nor is PGREQUIREAUTH)"),
+        (&url, "PGTARGETSESSIONATTRS", "standby", "asks for a server that only reads"),
+    ] {
+        let mut command = program("kcopy");
+        command.args(["load", &topic, "--into", "t", "-b", setting.broker.bootstrap(), "-d", database]);
+        let started = Instant::now();
+        let failed = run(command.args(["-q", "--timeout", "20s"]).env(name, value));
+        assert!(failed.code() != 0 && failed.stderr.contains(reason), "{failed:?}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}: {failed:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_topic_is_a_part_of_a_tables_name() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("part-of.It", 1);
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    setting.database.execute(&format!("create table \"{topic}_c\"(n int4)"));
+    setting.load(&[&topic, "--into", "public.{topic}_c"]).expect_success();
+    assert_eq!(setting.database.value(&format!("select count(*) from \"{topic}_c\"")), "1");
 }

@@ -2,7 +2,8 @@
 //! system's authorities, and SCRAM bound to the channel.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -113,7 +114,8 @@ fn secure_the_server(database: &mut Database) -> PathBuf {
     let folder = database.folder();
     for name in CERTIFICATES.iter().flat_map(|(name, _)| [format!("{name}.crt"), format!("{name}.key")]) {
         let pem = database.value(&format!("select pg_read_file('{name}')"));
-        fs::write(folder.join(name), pem).expect("a file");
+        fs::write(folder.join(&name), pem).expect("a file");
+        fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).expect("a file of its own");
     }
     while database.connect().query_one("show ssl", &[]).expect("ssl").get::<_, String>(0) != "on" {}
     folder
@@ -189,4 +191,29 @@ fn the_systems_authorities_can_be_trusted() {
     setting.expect_refusal(system, Some(&setting.file("nowhere.crt")), "the system trusts no authority");
     let weak = setting.load(&format!("{system} sslmode=verify-ca"), Some(&root));
     assert!(weak.code() != 0 && weak.stderr.contains("needs sslmode=verify-full"), "{weak:?}");
+}
+
+#[test]
+fn a_client_key_is_a_secret_without_a_password() {
+    let Some(setting) = Setting::new("keys") else { return };
+    let key = setting.file("client.key");
+    let made = |name: &str, how: &[&str], mode: u32| {
+        let path = setting.file(name);
+        let openssl = Command::new("openssl").args(["pkey", "-in", &key, "-out", &path]).args(how).output();
+        assert!(openssl.expect("openssl").status.success());
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("its mode");
+        path
+    };
+    for (path, reason) in [
+        (made("open.key", &[], 0o644), "others may read it (chmod 0600"),
+        (
+            made("locked.key", &["-aes256", "-passout", "pass:wrong"], 0o600),
+            "it is encrypted; what can be read is",
+        ),
+        (made("raw.key", &["-outform", "der"], 0o600), "it is not PEM"),
+    ] {
+        let certificate = setting.file("client.crt");
+        let words = format!("user=certified sslmode=require sslcert={certificate} sslkey={path}");
+        setting.expect_refusal(&words, None, reason);
+    }
 }

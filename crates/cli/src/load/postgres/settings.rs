@@ -128,7 +128,7 @@ pub struct Keepalive {
 }
 
 /// The variables of libpq, and what they set.
-const VARIABLES: [(&str, &str); 19] = [
+const VARIABLES: [(&str, &str); 26] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
@@ -148,6 +148,14 @@ const VARIABLES: [(&str, &str); 19] = [
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    // What is refused must not be overlooked here.
+    ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
+    ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
+    ("PGGSSENCMODE", "gssencmode"),
+    ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
+    ("PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"),
 ];
 
 /// How long an attempt to connect to one host may take where nothing else is said.
@@ -189,7 +197,9 @@ fn refuse(parameters: &Parameters) -> Result<(), String> {
     for name in ["sslcrl", "sslcrldir", "sslpassword", "require_auth", "requirepeer", "replication", "gsslib"]
     {
         if parameters.contains_key(name) {
-            return Err(format!("the connection parameter {name} is not supported"));
+            let variable = VARIABLES.iter().find(|(_, keyword)| *keyword == name);
+            let variable = variable.map(|(name, _)| format!(" (nor is {name})")).unwrap_or_default();
+            return Err(format!("the connection parameter {name} is not supported{variable}"));
         }
     }
     if value("gssencmode") == "require" {
@@ -237,6 +247,12 @@ fn checked(parameters: &Parameters, environment: &Environment<'_>) -> Result<Set
     let dbname = value("dbname").unwrap_or(&user).to_owned();
     let hosts = hosts(parameters, environment, &dbname, &user)?;
     let is_random_order = choice(parameters, "load_balance_hosts", &[("disable", false), ("random", true)])?;
+    if let Some(wanted @ ("standby" | "prefer-standby" | "read-only")) = value("target_session_attrs") {
+        return Err(format!(
+            "target_session_attrs={wanted} asks for a server that only reads, and rows are to be written: use \
+             read-write, primary or any"
+        ));
+    }
     let needs_writable = choice(
         parameters,
         "target_session_attrs",

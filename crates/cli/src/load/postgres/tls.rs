@@ -3,7 +3,7 @@
 //! libpq checks less than the web does, and people rely on it: `require` checks nobody, `verify-ca` no
 //! names, and a self-signed certificate may be its own root.
 
-use std::{fmt, fs, future::Future, io, path::Path, pin::Pin, sync::Arc};
+use std::{fmt, fs, future::Future, io, os::unix::fs::MetadataExt, path::Path, pin::Pin, sync::Arc};
 
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError,
@@ -49,9 +49,7 @@ impl Tls {
         let mut config = match (&settings.certificate, &settings.key) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                    format!("the client's key {}: {error} (a PEM file without a password)", key.display())
-                })?;
+                let key = client_key(key)?;
                 let built = builder.with_client_auth_cert(chain, key);
                 built
                     .map_err(|error| format!("the client's certificate {}: {error}", certificate.display()))?
@@ -68,6 +66,26 @@ impl Tls {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Tls(Some(Arc::new(config))))
     }
+}
+
+/// The client's key. As in libpq nobody else may read it, except the group of one that is root's.
+fn client_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let wrong = |reason: String| format!("the client's key {}: {reason}", path.display());
+    let file = path.metadata().map_err(|error| wrong(error.to_string()))?;
+    let allowed = if file.uid() == 0 { 0o740 } else { 0o700 };
+    if file.mode() & 0o777 & !allowed != 0 {
+        return Err(wrong("others may read it (chmod 0600; 0640 where it belongs to root)".to_owned()));
+    }
+    let content = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let has = |text: &[u8]| content.windows(text.len()).any(|window| window == text);
+    const SUPPORTED: &str = "what can be read is a PEM file without a password";
+    if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+        return Err(wrong(format!("it is encrypted; {SUPPORTED} (openssl pkey makes one)")));
+    }
+    if !has(b"-----BEGIN ") {
+        return Err(wrong(format!("it is not PEM, DER perhaps; {SUPPORTED} (openssl pkey -inform der)")));
+    }
+    PrivateKeyDer::from_pem_slice(&content).map_err(|error| wrong(format!("{error}; {SUPPORTED}")))
 }
 
 /// The library stops the process where these are missing.
