@@ -114,7 +114,7 @@ impl Survey<'_> {
         let transaction = postgres.transaction().await.map_err(failed)?;
         let known = self.known_topics(&transaction, assigned).await?;
         let mut stored = self.stored(&transaction, assigned).await?;
-        let starts = self.first_starts(assigned, &stored, &known).await?;
+        let starts = self.first_starts(assigned, &stored, &known, &seen, notices).await?;
         let cut = self.epoch_ends(assigned, &stored).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {
@@ -171,7 +171,10 @@ impl Survey<'_> {
         let metadata = self.client.metadata();
         let mut seen = HashSet::new();
         for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {
-            let Some(topic) = metadata.topic(&it.topic) else { continue };
+            // A topic has partitions: an answer without any says nothing.
+            let Some(topic) = metadata.topic(&it.topic).filter(|topic| !topic.partitions.is_empty()) else {
+                continue;
+            };
             let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             let oid = self.tables[it.table].oid;
             let gone = "select partition, next_offset from kcopy.offsets \
@@ -288,6 +291,8 @@ impl Survey<'_> {
         assigned: &[Assigned],
         stored: &HashMap<(u32, String, i32), Stored>,
         known: &HashSet<(u32, String)>,
+        seen: &[Seen],
+        notices: &mut Vec<String>,
     ) -> Result<HashMap<(Str, i32), i64>, Trouble> {
         let is_new = |assigned: &&Assigned| {
             let target = self.tables[assigned.table].oid;
@@ -324,7 +329,26 @@ impl Survey<'_> {
                 )));
             }
             for committed in committed {
-                starts.insert((committed.topic, committed.partition), StartOffset::Offset(committed.offset));
+                let (topic, partition, offset) = (committed.topic, committed.partition, committed.offset);
+                let log = seen.iter().find(|it| it.range.topic == topic && it.range.partition == partition);
+                let range = log.map(|log| (log.range.log_start_offset, log.range.high_watermark));
+                let start = match range {
+                    Some((first, end)) if offset < first || offset > end => {
+                        let what = format!(
+                            "{topic} [{partition}]: group {group} stands at offset {offset}, and the log has offsets \
+                             {first} to {end}"
+                        );
+                        if !self.plan.accepts_loss {
+                            return Err(Trouble::Final(format!(
+                                "{what}; --accept-loss begins at the log's start"
+                            )));
+                        }
+                        notices.push(format!("{what}; loading begins at offset {first}"));
+                        first
+                    }
+                    _ => offset,
+                };
+                starts.insert((topic, partition), StartOffset::Offset(start));
             }
         }
         let assignments: Vec<Assignment> = starts
