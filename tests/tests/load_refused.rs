@@ -107,3 +107,45 @@ fn a_topic_is_a_part_of_a_tables_name() {
     setting.load(&[&topic, "--into", "public.{topic}_c"]).expect_success();
     assert_eq!(setting.database.value(&format!("select count(*) from \"{topic}_c\"")), "1");
 }
+
+#[test]
+fn a_right_to_insert_into_columns_alone_is_told_before_anything_is_read() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("by-column", 1);
+    let database = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
+        "create role by_column login; create table c(n int4, note text); grant insert(n, note) on c to by_column;
+         grant create on database {database} to by_column"
+    ));
+    let url = setting.database.url().replace("postgres@", "by_column@");
+    let failed = setting.broker.kcopy("load", &[&topic, "-d", &url, "--into", "c"], b"");
+    setting.database.execute("drop owned by by_column; drop role by_column");
+    let failed = failed.expect_code(1);
+    assert!(failed.stderr.contains("grant INSERT on public.c to by_column"), "{failed:?}");
+}
+
+#[test]
+fn accepted_losses_leave_no_position_behind_and_name_what_a_group_has_missed() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("fewer", 3);
+    setting.database.execute("create table fewer(n int4)");
+    setting.produce(&topic, &(0..30).map(|n| format!("k{n}:{{\"n\":{n}}}\n")).collect::<String>());
+    setting.load(&[&topic, "--into", "fewer"]).expect_success();
+    setting.topic(&["delete", &topic]);
+    setting.broker.create("fewer", 1);
+    setting.load(&[&topic, "--into", "fewer"]).expect_code(1);
+    let accepted = setting.load(&[&topic, "--into", "fewer", "--accept-loss"]).expect_success();
+    assert!(accepted.stderr.contains(&format!("{topic} [2]: the partition is gone")), "{accepted:?}");
+    assert_eq!(setting.database.rows("select partition, next_offset from kcopy.offsets"), ["0|0"]);
+
+    let (topic, group) = (setting.broker.create("retained", 1), setting.broker.topic("late"));
+    setting.database.execute("create table retained(n int4)");
+    setting.produce(&topic, &(0..30).map(|n| format!("k{n}:{{\"n\":{n}}}\n")).collect::<String>());
+    setting.broker.kcopy("consume", &[&topic, "--group", &group, "-c", "5"], b"").expect_success();
+    setting.topic(&["trim", &topic, "--before", "12"]);
+    let import = [topic.as_str(), "--into", "retained", "--import-group", &group];
+    let failed = setting.load(&import).expect_code(1);
+    assert!(failed.stderr.contains("stands at offset 5, and the log has offsets 12 to 30"), "{failed:?}");
+    setting.load(&[&import[..], &["--accept-loss"]].concat()).expect_success();
+    assert_eq!(setting.database.value("select count(*) || ' ' || min(n) from retained"), "18 12");
+}

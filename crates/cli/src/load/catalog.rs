@@ -149,11 +149,12 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
     Ok(Some(table))
 }
 
-/// What the role lacks of what is needed; INSERT, UPDATE and SELECT may be granted for columns alone.
+/// What the role lacks of what is needed; UPDATE and SELECT may be granted for columns alone. INSERT may not: the
+/// positions show themselves to who may insert into the table as a whole.
 const MISSING_RIGHTS: &str = "\
 select coalesce(pg_catalog.string_agg(privilege, ', '), ''), pg_catalog.quote_ident(current_user)
 from pg_catalog.unnest($2::text[]) privilege
-where not case privilege when 'DELETE' then pg_catalog.has_table_privilege($1::oid, privilege)
+where not case when privilege in ('DELETE', 'INSERT') then pg_catalog.has_table_privilege($1::oid, privilege)
           else pg_catalog.has_any_column_privilege($1::oid, privilege) end";
 
 /// Asks whether the role may write what the plan says, before anything is read: what PostgreSQL says later may be
