@@ -78,7 +78,7 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         "HTTP/1.1 200 OK\r\n",
         "# TYPE kcopy_load_records_total counter",
         "kcopy_load_latency_seconds 0.",
-        &format!("kcopy_load_lag{{topic=\"{topic}\",partition=\"1\"}} 0"),
+        &format!("kcopy_load_lag{{topic=\"{topic}\",partition=\"1\",table=\"service\"}} 0"),
     ] {
         assert!(metrics.contains(part), "{part} is not in {metrics}");
     }

@@ -111,8 +111,14 @@ fn text(shared: &Shared) -> String {
                 "kcopy_load_lag" => (progress.end - progress.position).max(0),
                 _ => progress.position,
             };
+            let route = shared.plan.routes.iter().find(|route| *route.topic == **topic);
+            let table = route.map_or("", |route| &route.table);
+            let table = table.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             // A topic's name needs no escapes.
-            let _ = writeln!(out, "{name}{{topic=\"{topic}\",partition=\"{partition}\"}} {value}");
+            let _ = writeln!(
+                out,
+                "{name}{{topic=\"{topic}\",partition=\"{partition}\",table=\"{table}\"}} {value}"
+            );
         }
     }
     out
