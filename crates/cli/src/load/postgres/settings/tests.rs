@@ -56,7 +56,7 @@ fn sslmodes_need_what_they_check_against() {
         ("sslcrl=/crl", "sslcrl is not supported"),
         ("gssencmode=require", "is not supported"),
         ("client_encoding=LATIN1", "always UTF8"),
-        ("target_session_attrs=standby", "target_session_attrs cannot be"),
+        ("target_session_attrs=standby", "asks for a server that only reads"),
     ] {
         let error = gather(text, &[ME], &[]).unwrap_err();
         assert!(error.contains(reason), "{text}: {error}");
