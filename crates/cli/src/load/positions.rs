@@ -168,18 +168,27 @@ impl Survey<'_> {
         notices: &mut Vec<String>,
     ) -> Result<(), Trouble> {
         let failed = |error: tokio_postgres::Error| Trouble::postgres("writing kcopy.offsets", &error);
-        let metadata = self.client.metadata();
+        // Asked anew, and rows of the present topic stay: what is cached may not know of a partition that was added a
+        // moment ago, and that another loader has begun with.
+        let mut names: Vec<&str> = assigned.iter().map(|it| &*it.topic).collect();
+        names.sort_unstable();
+        names.dedup();
+        let generation = self.client.metadata().generation;
+        let refreshed = self.client.refresh_metadata(&names, generation).await;
+        let metadata = refreshed.map_err(|error| Trouble::kafka(&error))?;
         let mut seen = HashSet::new();
         for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {
             // A topic has partitions: an answer without any says nothing.
             let Some(topic) = metadata.topic(&it.topic).filter(|topic| !topic.partitions.is_empty()) else {
                 continue;
             };
+            let Some(id) = topic.id.map(|id| id.to_string()) else { continue };
             let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             let oid = self.tables[it.table].oid;
             let gone = "select partition, next_offset from kcopy.offsets \
-                        where target = $1::oid and topic = $2 and partition >= $3 order by 1 for update";
-            let gone = transaction.query(gone, &[&oid, &&*it.topic, &count]).await.map_err(failed)?;
+                        where target = $1::oid and topic = $2 and partition >= $3 and topic_id <> $4 \
+                        order by 1 for update";
+            let gone = transaction.query(gone, &[&oid, &&*it.topic, &count, &id]).await.map_err(failed)?;
             for row in &gone {
                 let (partition, next): (i32, i64) = (row.get(0), row.get(1));
                 let delete =

@@ -103,11 +103,13 @@ impl Drop for Network {
     }
 }
 
-/// No attempt to connect may take longer than all that --timeout is for.
-fn longest_setup(common: &Common) -> Option<Duration> {
-    /// The client's own, which is librdkafka's.
-    const DEFAULT: Duration = Duration::from_secs(10);
-    common.timeout.filter(|timeout| common.grammar == Grammar::Kcopy && *timeout < DEFAULT)
+/// The client's own, which are librdkafka's.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No attempt may take longer than all that --timeout is for.
+fn shorter_than(default: Duration, common: &Common) -> Option<Duration> {
+    common.timeout.filter(|timeout| common.grammar == Grammar::Kcopy && *timeout < default)
 }
 
 fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, Failure> {
@@ -130,8 +132,9 @@ fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, 
     set! {
         client_id: properties.client_id.clone();
         client_rack: properties.client_rack.clone();
-        request_timeout: properties.socket_timeout;
-        connection_setup_timeout: properties.socket_connection_setup_timeout.or(longest_setup(common));
+        request_timeout: properties.socket_timeout.or(shorter_than(REQUEST_TIMEOUT, common));
+        connection_setup_timeout:
+            properties.socket_connection_setup_timeout.or(shorter_than(SETUP_TIMEOUT, common));
         operation_timeout: common.timeout;
         reconnect_backoff: properties.reconnect_backoff;
         reconnect_backoff_max: properties.reconnect_backoff_max;
