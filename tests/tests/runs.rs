@@ -1,8 +1,13 @@
 //! Runs that end for other reasons than the end of a topic, and runs without their standard descriptors.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
-use kcopy_tests::{Broker, program, run};
+use kcopy_tests::{Broker, kill, program, run};
+use rustix::process::Signal;
 
 fn ten(broker: &Broker, name: &str) -> String {
     let topic = broker.create(name, 1);
@@ -102,6 +107,75 @@ fn a_broker_that_cannot_be_reached_is_told_of_once_while_it_is_tried_again() {
         output.stderr.matches("% a broker cannot be reached and is tried again: ").count()
     };
     assert_eq!(told("kcat", &["-L", "-m", "1"]), 1);
-    // The first error is the last: it is enough.
-    assert_eq!(told("kcat", &["-C", "-q", "-t", "t"]), 0);
+    assert_eq!(told("kcat", &["-C", "-q", "-t", "t", "-m", "1"]), 1);
+}
+
+#[test]
+fn a_dead_address_is_tried_until_the_timeout_by_who_reads_too() {
+    let dead =
+        TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").to_string();
+    let output =
+        run(program("kcopy").args(["consume", "anything", "-b", &dead, "--timeout", "500ms"])).expect_code(1);
+    let expected = format!("looking up topic anything on broker {dead} did not succeed within 0.5 s");
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+}
+
+#[test]
+fn changes_of_topics_are_a_document_for_programs() {
+    let broker = Broker::start();
+    let topic = broker.topic("changes");
+    let change = |verb: &str, arguments: &[&str]| {
+        let mut command = program("kcopy");
+        command.args(["topic", verb, &topic, "--json", "-b", broker.bootstrap()]).args(arguments);
+        run(&mut command).expect_success().text().split_whitespace().collect::<String>()
+    };
+    let name = format!("\"topic\":\"{topic}\"");
+    assert_eq!(change("create", &[]), format!("{{\"changes\":[{{\"action\":\"created\",{name}}}]}}"));
+    let trimmed = change("trim", &["--before", "0"]);
+    let expected =
+        format!("{{\"changes\":[{{\"action\":\"trimmed\",\"earliest\":0,\"partition\":0,{name}}}]}}");
+    assert_eq!(trimmed, expected);
+    assert_eq!(change("delete", &[]), format!("{{\"changes\":[{{\"action\":\"deleted\",{name}}}]}}"));
+}
+
+#[test]
+fn a_command_beside_the_broker_gets_each_signal() {
+    for (signal, code) in [(Signal::QUIT, 131), (Signal::USR1, 138), (Signal::TERM, 143)] {
+        let mut broker = program("kcopy")
+            .args(["broker", "--", "sh", "-c", "echo ready; exec sleep 1000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("kcopy starts");
+        let mut ready = String::new();
+        BufReader::new(broker.stdout.take().expect("stdout")).read_line(&mut ready).expect("a line");
+        assert_eq!(ready, "ready\n");
+        assert!(kill(broker.id(), signal));
+        // The code is that of the command, and so kcopy itself has waited for it.
+        assert_eq!(broker.wait().expect("an end").code(), Some(code), "{signal:?}");
+    }
+}
+
+#[test]
+fn files_behind_one_that_is_missing_are_sent_where_errors_are_no_end() {
+    let broker = Broker::start();
+    let topic = broker.create("files", 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("there");
+    std::fs::write(&file, "content").expect("a file");
+    let (missing, there) = (folder.path().join("missing").display().to_string(), file.display().to_string());
+    let output = broker.kcat(&["-P", "-E", "-t", &topic, &missing, &there], b"").expect_code(1);
+    assert!(output.stderr.contains("% Failed to open"), "{}", output.stderr);
+    assert_eq!(broker.kcat(&["-C", "-e", "-q", "-t", &topic], b"").expect_success().text(), "content\n");
+}
+
+#[test]
+fn columns_and_groups_that_mean_nothing_are_wrong_use() {
+    for arguments in [
+        &["produce", "t", "--columns", "key,key"][..],
+        &["produce", "t", "--delimiter", "ab"],
+        &["consume", "t", "--group", ""],
+    ] {
+        run(program("kcopy").args(arguments)).expect_code(2);
+    }
 }
