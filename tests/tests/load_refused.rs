@@ -135,7 +135,7 @@ fn accepted_losses_leave_no_position_behind_and_name_what_a_group_has_missed() {
     setting.broker.create("fewer", 1);
     setting.load(&[&topic, "--into", "fewer"]).expect_code(1);
     let accepted = setting.load(&[&topic, "--into", "fewer", "--accept-loss"]).expect_success();
-    assert!(accepted.stderr.contains(&format!("{topic} [2]: the partition is gone")), "{accepted:?}");
+    assert!(accepted.stderr.contains(&format!("{topic} [2] is not there any more")), "{accepted:?}");
     assert_eq!(setting.database.rows("select partition, next_offset from kcopy.offsets"), ["0|0"]);
 
     let (topic, group) = (setting.broker.create("retained", 1), setting.broker.topic("late"));
