@@ -1,6 +1,6 @@
 //! The task that fetches: from each leader a fetch is under way, and the next one is sent as soon as its
 //! answer is there, before anybody looks at the records. With few leaders and several partitions there
-//! are up to three, each for a share of the partitions, so that the line is busy while a request travels.
+//! are up to eight, each for a share of the partitions, so that the line is busy while a request travels.
 //!
 //! What each broker goes through:
 //! ```text
@@ -313,10 +313,10 @@ impl Driver {
         Ok(false)
     }
 
-    /// What a fetch may bring: with several brokers the budget is shared, and half of it is for what
-    /// lies ready.
+    /// What a fetch may bring: those under way share three quarters of the budget, and the rest is for
+    /// what lies ready.
     fn fetch_bytes(&self) -> usize {
-        let share = self.config.prefetch_bytes / (2 * self.brokers.len().max(1));
+        let share = self.config.prefetch_bytes / 4 * 3 / self.brokers.len().max(1);
         share
             .clamp(LEAST_FETCH_BYTES, self.config.fetch_max_bytes.max(LEAST_FETCH_BYTES))
             .min(self.config.fetch_max_bytes)
