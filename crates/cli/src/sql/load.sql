@@ -276,9 +276,8 @@ BEGIN
             on_error, max_rows, max_bytes, max_ms, accept_loss, false, mode = 'upsert' OR on_error = 'skip',
             CASE WHEN on_error = 'skip' OR map.has_types OR pg_client_encoding() <> 'UTF8' THEN 'text' ELSE 'binary' END
         ) staged;
-        expected := expected || ARRAY['kcopy_partition', 'kcopy_offset'];
         IF mode = 'upsert' OR on_error = 'skip' THEN
-            expected := expected || ARRAY['kcopy_key', 'kcopy_value'];
+            expected := expected || ARRAY['kcopy_partition', 'kcopy_offset', 'kcopy_key', 'kcopy_value'];
         END IF;
     END IF;
     IF (SELECT array_agg(name) FROM jsonb_array_elements_text(taken -> 'columns') name) IS DISTINCT FROM expected THEN

@@ -154,7 +154,7 @@ $body$;
 CREATE FUNCTION kcopy.stage(
     reader text, columns text, types text[],
     topic text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
-    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_bytes boolean, format text,
+    max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_records boolean, format text,
     OUT stage text, OUT copied int8, OUT taken jsonb
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -176,13 +176,12 @@ BEGIN
         defined := defined || pg_catalog.format('c%s pg_catalog.%I%s', cardinality(names), replace(type, '[]', ''),
             CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END);
     END LOOP;
-    columns := columns || ', kcopy_partition int4 = partition, kcopy_offset int8 = offset';
-    names := names || ARRAY['kcopy_partition', 'kcopy_offset'];
-    defined := defined || ARRAY['kcopy_partition int4', 'kcopy_offset int8'];
-    IF with_bytes THEN
-        columns := columns || ', kcopy_key bytea = key, kcopy_value bytea = value';
-        names := names || ARRAY['kcopy_key', 'kcopy_value'];
-        defined := defined || ARRAY['kcopy_key bytea', 'kcopy_value bytea', 'kcopy_row int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY'];
+    -- Without these the rows of a stage go into a table of just their types as they are.
+    IF with_records THEN
+        columns := columns || ', kcopy_partition int4 = partition, kcopy_offset int8 = offset, kcopy_key bytea = key, kcopy_value bytea = value';
+        names := names || ARRAY['kcopy_partition', 'kcopy_offset', 'kcopy_key', 'kcopy_value'];
+        defined := defined || ARRAY['kcopy_partition int4', 'kcopy_offset int8', 'kcopy_key bytea', 'kcopy_value bytea',
+            'kcopy_row int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY'];
     END IF;
     stage := 'kcopy_stage_' || replace(gen_random_uuid()::text, '-', '');
     EXECUTE pg_catalog.format('CREATE TEMPORARY TABLE %I (%s) ON COMMIT DROP', stage, array_to_string(defined, ', '));
