@@ -6,7 +6,8 @@
 //! | `catalog`, `encode` | a table, and records as its rows |
 //! | `create` | a table for records that nobody has described |
 //! | `positions` | kcopy.offsets: read, checked, set for the first time |
-//! | `worker` | reads and encodes; tries again |
+//! | `worker`, `patience` | from a connection to its end; tries again |
+//! | `reader`, `writer` | records into batches, batches into the database |
 //! | `transact` | one batch, one transaction |
 //! | `rejects` | records that a table cannot take |
 //! | `shared` | what workers share: counters, events |
@@ -21,14 +22,17 @@ mod create;
 mod encode;
 mod metrics;
 mod mirror;
+mod patience;
 mod positions;
 pub mod postgres;
+mod reader;
 mod rejects;
 mod service;
 mod shared;
 mod transact;
 mod trouble;
 mod worker;
+mod writer;
 
 use std::{
     io::Write,
@@ -43,11 +47,12 @@ use kcopy_client::{
 use tokio::sync::watch;
 
 use self::{
+    patience::Patience,
     positions::{Assigned, Survey},
     service::{Notify, Signals},
     shared::{Command, Reporter, Shared, Stats},
     trouble::Trouble,
-    worker::{Patience, Worker},
+    worker::Worker,
 };
 use crate::{
     plan::{End, Load, OnError},

@@ -1,0 +1,81 @@
+//! Writes batches one after the other, and tells what has been committed.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{
+    batch::{Batch, Rejected},
+    positions::Placed,
+    rejects::DeadLetters,
+    shared::{Shared, Stats, now_ms},
+    transact::Loader,
+    trouble::Trouble,
+};
+
+/// A topic full of them should not fill a log as well.
+const REJECTED_SHOWN: u64 = 10;
+
+/// Writes batch after batch until there are no more.
+pub(super) async fn write_all(
+    shared: Arc<Shared>,
+    mut loader: Loader,
+    placed: Arc<Vec<Placed>>,
+    letters: Option<DeadLetters>,
+    mut batches: mpsc::Receiver<Batch>,
+) -> Result<(), Trouble> {
+    while let Some(batch) = batches.recv().await {
+        let done = loader.write(&batch, &placed).await?;
+        if let Some(letters) = &letters {
+            letters.send(&done.rejected, &placed).await?;
+        }
+        loader.commit(&batch, &placed).await?;
+        account(&shared, &batch, &placed, done.rows, &done.rejected);
+    }
+    Ok(())
+}
+
+/// Counts and tells what has been committed.
+fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: u64, rejected: &[Rejected]) {
+    let stats = &shared.stats;
+    Stats::add(&stats.records, batch.records);
+    Stats::add(&stats.rows, rows);
+    Stats::add(&stats.bytes, batch.bytes as u64);
+    Stats::add(&stats.commits, 1);
+    let rejected_before = Stats::add(&stats.rejected, rejected.len() as u64);
+    let now = now_ms();
+    stats.last_commit_ms.store(now, Ordering::Relaxed);
+    if let Some(newest) = batch.newest_ms {
+        stats.latency_ms.store((now - newest).max(0), Ordering::Relaxed);
+    }
+    for moved in &batch.moves {
+        let assigned = &placed[moved.partition].assigned;
+        stats.progress(&assigned.topic, assigned.partition, |progress| {
+            progress.position = moved.to;
+            progress.end = progress.end.max(moved.to);
+        });
+    }
+    for (number, rejected) in (rejected_before..).zip(rejected) {
+        if number < REJECTED_SHOWN {
+            shared.reporter.tell("rejected", &rejected.reason);
+            continue;
+        }
+        if number == REJECTED_SHOWN {
+            shared.reporter.tell("rejected_more", "records that are rejected from here on are only counted");
+        }
+        shared.reporter.event("rejected", json!({ "message": rejected.reason }));
+    }
+    if shared.reporter.json {
+        let positions = batch.moves.iter().map(|moved| {
+            let assigned = &placed[moved.partition].assigned;
+            json!({ "topic": &*assigned.topic, "partition": assigned.partition, "next_offset": moved.to })
+        });
+        let positions: Vec<_> = positions.collect();
+        shared.reporter.event(
+            "commit",
+            json!({ "rows": rows, "records": batch.records, "rejected": rejected.len(), "bytes": batch.bytes,
+                    "positions": positions }),
+        );
+    }
+}
