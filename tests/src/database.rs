@@ -108,6 +108,16 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.cluster.port, self.name)
     }
 
+    /// The same through a [`Line`](crate::Line).
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/{}", self.name)
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.cluster.port
+    }
+
     /// PostgreSQL's version: 13 and later.
     ///
     /// # Panics

@@ -7,12 +7,14 @@
 
 mod broker;
 mod database;
+mod line;
 mod loading;
 mod process;
 mod wire;
 
 pub use broker::Broker;
 pub use database::{Database, PgError, sql_quoted};
+pub use line::Line;
 pub use loading::{Loading, installation, server_program};
 pub use process::{Output, Running, is_ignored, kill, leftovers, processes, run, run_with};
 pub use wire::WireLoad;

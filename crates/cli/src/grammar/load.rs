@@ -87,6 +87,10 @@ pub(super) struct LoadArgs {
     /// How long a record waits for others at most
     #[arg(long, env = "KCOPY_BATCH_TIME", value_name = "DURATION", default_value = "1s", help_heading = "Batches", value_parser = parse_duration)]
     batch_time: Duration,
+    /// How long PostgreSQL may leave a statement without an answer before the connection is given up for a new one;
+    /// locks are waited for three quarters of it
+    #[arg(long, env = "KCOPY_WRITE_TIMEOUT", value_name = "DURATION", default_value = "5m", help_heading = "Batches", value_parser = parse_write_timeout)]
+    write_timeout: Duration,
     /// Connections to PostgreSQL, each for a share of the partitions
     #[arg(long, env = "KCOPY_CONNECTIONS", value_name = "N", default_value = "1", help_heading = "Batches", value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
@@ -135,6 +139,13 @@ fn parse_batch_bytes(text: &str) -> Result<usize, String> {
     match usize::try_from(size) {
         Ok(size) if (1 << 10..=1 << 30).contains(&size) => Ok(size),
         _ => Err("a batch has 1KiB to 1GiB".to_owned()),
+    }
+}
+
+fn parse_write_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        limit if (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&limit) => Ok(limit),
+        _ => Err("an answer is waited for 1s to 1d".to_owned()),
     }
 }
 
@@ -197,6 +208,7 @@ impl LoadArgs {
                 bytes: self.batch_bytes,
                 time: self.batch_time,
             },
+            write_timeout: self.write_timeout,
             connections: usize::from(self.connections),
             metrics: self.metrics,
             json: self.json,

@@ -7,6 +7,7 @@
 //! | `create` | a table for records that nobody has described |
 //! | `positions` | kcopy.offsets: read, checked, set for the first time |
 //! | `worker`, `patience` | from a connection to its end; tries again |
+//! | `pulse`, `locks` | a server that says nothing; who holds what is waited for |
 //! | `reader`, `writer` | records into batches, batches into the database |
 //! | `transact` | one batch, one transaction |
 //! | `rejects` | records that a table cannot take |
@@ -20,11 +21,13 @@ mod batch;
 mod catalog;
 mod create;
 mod encode;
+mod locks;
 mod metrics;
 mod mirror;
 mod patience;
 mod positions;
 pub mod postgres;
+mod pulse;
 mod reader;
 mod rejects;
 mod service;
@@ -36,7 +39,7 @@ mod writer;
 
 use std::{
     io::Write,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -49,6 +52,7 @@ use tokio::sync::watch;
 use self::{
     patience::Patience,
     positions::{Assigned, Survey},
+    pulse::Pulse,
     service::{Notify, Signals},
     shared::{Command, Reporter, Shared, Stats},
     trouble::Trouble,
@@ -67,6 +71,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
     let session = Session::new(&plan.common)?;
     let mut plan = plan.clone();
     plan.server.connect_within(plan.common.timeout);
+    plan.server.keepalive.or_within(plan.write_timeout);
     let plan = Arc::new(plan);
     let client = session.client.clone();
     let network = session.into_background()?;
@@ -77,6 +82,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
         handle: network.handle().clone(),
         command,
         stats: Stats::default(),
+        pulses: Mutex::default(),
         reporter: Reporter {
             is_quiet: plan.common.quiet(),
             json: plan.json,
@@ -139,7 +145,7 @@ fn start_services(
     let _entered = shared.handle.enter();
     let signals = Signals::new().map_err(|error| Failure::Told(format!("listening for signals: {error}")))?;
     tokio::spawn(signals.watch(Arc::clone(shared), Arc::clone(commander), number, Arc::clone(notify)));
-    tokio::spawn(Arc::clone(notify).watchdog());
+    tokio::spawn(Arc::clone(notify).watchdog(Arc::clone(shared)));
     tokio::spawn(show_progress(Arc::clone(shared)));
     if let Some(group) = &plan.group {
         tokio::spawn(mirror::run(Arc::clone(shared), group.clone()));
@@ -214,11 +220,12 @@ fn load(
     let config = consumer_config(&shared.plan);
     loop {
         let mut patience = Patience::new(shared);
+        let pulse = Arc::clone(&patience.pulse);
         let assigned = loop {
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            match shared.handle.block_on(patience.limit(prepare(shared, &config))) {
+            match shared.handle.block_on(patience.limit(prepare(shared, &config, &pulse))) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
                 None => {}
@@ -273,15 +280,24 @@ fn work(
 }
 
 /// Looks at both sides once, before anything is read: the tables, the topics, where each partition ends.
-async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<Assigned>, Trouble> {
+async fn prepare(
+    shared: &Arc<Shared>,
+    config: &ConsumerConfig,
+    pulse: &Pulse,
+) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
+    pulse.dial();
     let mut postgres = postgres::connect::connect(&plan.server).await?;
+    pulse.beat();
+    locks::wait_within(&postgres, locks::first_wait(plan)).await?;
     let names = worker::table_names(plan);
     let mut tables = Vec::with_capacity(names.len());
     for name in &names {
         let mut found = catalog::find(&postgres, name).await?;
         if found.is_none() && plan.creates_tables {
+            pulse.rest();
             let (sql, notes) = create::statement(&shared.client, plan, config, name).await?;
+            pulse.beat();
             notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
             shared.reporter.tell("create_table", &sql);
             let made = postgres.batch_execute(&sql).await;
@@ -298,13 +314,17 @@ async fn prepare(shared: &Arc<Shared>, config: &ConsumerConfig) -> Result<Vec<As
         catalog::check_rights(&postgres, table, plan).await?;
     }
     positions::ensure_schema(&mut postgres).await?;
+    pulse.rest();
     if let OnError::DeadLetter(topic) = &plan.on_error {
         rejects::check_topic(&shared.client, topic).await?;
     }
     let mut assigned = partitions(&shared.client, plan, &names).await?;
-    let survey = Survey { plan, client: &shared.client, config, tables: &tables };
+    let survey = Survey { plan, client: &shared.client, config, tables: &tables, pulse };
     let mut notices = Vec::new();
-    let placed = survey.establish(&mut postgres, &assigned, &mut notices).await?;
+    let placed = match survey.establish(&mut postgres, &assigned, &mut notices).await {
+        Ok(placed) => placed,
+        Err(trouble) => return Err(locks::explained(&postgres, plan, trouble).await),
+    };
     for notice in notices {
         shared.reporter.tell("loss_accepted", &notice);
     }

@@ -6,6 +6,7 @@ use kcopy_client::Backoff;
 use tokio::time::Instant;
 
 use super::{
+    pulse::Pulse,
     shared::{Command, Shared, Stats},
     trouble::Trouble,
 };
@@ -24,6 +25,8 @@ pub(super) struct Patience {
     /// What was wrong last.
     last: Option<String>,
     commits: u64,
+    /// Whether PostgreSQL answers.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Patience {
@@ -35,6 +38,7 @@ impl Patience {
             attempt_since: Instant::now(),
             last: None,
             commits: Stats::of(&shared.stats.commits),
+            pulse: shared.new_pulse(),
         }
     }
 
@@ -59,7 +63,10 @@ impl Patience {
             Trouble::Final(text) => return Err(text),
             Trouble::Unmended(text) if shared.plan.end != End::Follow => return Err(text),
             Trouble::TableChanged(text) => shared.reporter.tell("table_changed", &text),
-            Trouble::Passing(text) | Trouble::Unmended(text) => {
+            Trouble::Passing(text)
+            | Trouble::Silent(text)
+            | Trouble::Locked(text)
+            | Trouble::Unmended(text) => {
                 Stats::add(&shared.stats.failures, 1);
                 if shared.plan.end != End::Follow && since.elapsed() >= limit {
                     return Err(format!("{text} (for {:.0?}: --timeout)", since.elapsed()));
@@ -74,7 +81,8 @@ impl Patience {
         Ok(())
     }
 
-    /// Makes ready for work: not for longer than there is patience, and not when it shall stop.
+    /// Makes ready for work: not for longer than there is patience, not where PostgreSQL is silent, and not when it
+    /// shall stop.
     ///
     /// # Errors
     /// Those of `work`, and that it takes too long.
@@ -90,6 +98,8 @@ impl Patience {
             since.checked_add(limit + Duration::from_millis(500))
         });
         let last = self.last.clone();
+        let pulse = Arc::clone(&self.pulse);
+        let work = pulse.guard(work);
         let limited = async {
             let Some(deadline) = deadline else { return work.await };
             tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {

@@ -10,7 +10,7 @@ use kcopy_client::{
 };
 use tokio_postgres::{Client as Postgres, Transaction};
 
-use super::{catalog::Table, trouble::Trouble};
+use super::{catalog::Table, pulse::Pulse, trouble::Trouble};
 use crate::plan::{End, Load, Start};
 
 /// The tables of positions and of rejected records, as `kcopy sql` installs them.
@@ -80,6 +80,7 @@ pub(super) struct Survey<'a> {
     pub(super) client: &'a Client,
     pub(super) config: &'a ConsumerConfig,
     pub(super) tables: &'a [Table],
+    pub(super) pulse: &'a Pulse,
 }
 
 /// A row of kcopy.offsets.
@@ -108,14 +109,14 @@ impl Survey<'_> {
         assigned: &[Assigned],
         notices: &mut Vec<String>,
     ) -> Result<Vec<Placed>, Trouble> {
-        let seen = self.look(assigned).await?;
+        let seen = self.of_cluster(self.look(assigned)).await?;
         let cluster_id = self.client.metadata().cluster_id.clone();
         let failed = |error: tokio_postgres::Error| Trouble::postgres("reading kcopy.offsets", &error);
         let transaction = postgres.transaction().await.map_err(failed)?;
         let known = self.known_topics(&transaction, assigned).await?;
         let mut stored = self.stored(&transaction, assigned).await?;
-        let starts = self.first_starts(assigned, &stored, &known, &seen, notices).await?;
-        let cut = self.epoch_ends(assigned, &stored).await?;
+        let starts = self.of_cluster(self.first_starts(assigned, &stored, &known, &seen, notices)).await?;
+        let cut = self.of_cluster(self.epoch_ends(assigned, &stored)).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {
             let key = (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition);
@@ -160,6 +161,14 @@ impl Survey<'_> {
         Ok(placed)
     }
 
+    /// Asks the cluster: meanwhile PostgreSQL owes no answer.
+    async fn of_cluster<T>(&self, question: impl Future<Output = T>) -> T {
+        self.pulse.rest();
+        let answer = question.await;
+        self.pulse.beat();
+        answer
+    }
+
     /// Partitions that a topic no longer has are lost as well, and would be in the way of `kcopy.load`.
     async fn give_up_gone(
         &self,
@@ -174,7 +183,7 @@ impl Survey<'_> {
         names.sort_unstable();
         names.dedup();
         let generation = self.client.metadata().generation;
-        let refreshed = self.client.refresh_metadata(&names, generation).await;
+        let refreshed = self.of_cluster(self.client.refresh_metadata(&names, generation)).await;
         let metadata = refreshed.map_err(|error| Trouble::kafka(&error))?;
         let mut seen = HashSet::new();
         for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {

@@ -97,15 +97,18 @@ impl Notify {
         }
     }
 
-    /// Shows signs of life, twice as often as systemd wants them, for as long as the network's thread runs.
-    pub(super) async fn watchdog(self: Arc<Self>) {
+    /// Shows signs of life, twice as often as systemd wants them, for as long as the network's thread runs
+    /// and PostgreSQL says anything at all.
+    pub(super) async fn watchdog(self: Arc<Self>, shared: Arc<Shared>) {
         let is_meant = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
         let period = env::var("WATCHDOG_USEC").ok().and_then(|period| period.parse().ok());
         let Some(period) = period.filter(|period| is_meant && *period > 1) else { return };
         let mut ticks = tokio::time::interval(Duration::from_micros(period) / 2);
         loop {
             ticks.tick().await;
-            self.send("WATCHDOG=1");
+            if !shared.is_silent() {
+                self.send("WATCHDOG=1");
+            }
         }
     }
 }

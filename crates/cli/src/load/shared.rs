@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -13,6 +13,7 @@ use kcopy_client::{Client, wire::Str};
 use serde_json::{Value, json};
 use tokio::{runtime::Handle, sync::watch};
 
+use super::pulse::Pulse;
 use crate::plan::Load;
 
 /// Whether workers go on.
@@ -34,9 +35,26 @@ pub(super) struct Shared {
     pub(super) command: watch::Receiver<Command>,
     pub(super) stats: Stats,
     pub(super) reporter: Reporter,
+    /// Those of all who wait for PostgreSQL.
+    pub(super) pulses: Mutex<Vec<Weak<Pulse>>>,
 }
 
 impl Shared {
+    /// One more that the watchdog looks at, for as long as it is there.
+    pub(super) fn new_pulse(&self) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::new(self.plan.write_timeout));
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(|pulse| pulse.strong_count() > 0);
+        pulses.push(Arc::downgrade(&pulse));
+        pulse
+    }
+
+    /// Whether somebody has heard nothing of PostgreSQL for too long.
+    pub(super) fn is_silent(&self) -> bool {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.iter().filter_map(Weak::upgrade).any(|pulse| pulse.is_silent())
+    }
+
     /// Does `work`, unless there is a command first.
     pub(super) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut command = self.command.clone();

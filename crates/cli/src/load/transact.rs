@@ -10,7 +10,7 @@
 //! commit
 //! ```
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
@@ -21,8 +21,10 @@ use super::{
     batch::{Batch, Origin, Rejected, TableRows},
     catalog::{self, Table, quoted},
     encode::{Layout, RowEncoder, StageColumns},
+    locks,
     positions::Placed,
-    postgres::connect::reason,
+    postgres::connect::{Session, reason},
+    pulse::Pulse,
     rejects::Reread,
     trouble::Trouble,
 };
@@ -35,12 +37,13 @@ const CAREFUL_ROWS: usize = 64;
 
 /// A connection that is ready to load.
 pub(super) struct Loader {
-    client: Client,
+    client: Session,
     tables: Vec<Destination>,
     fingerprints: Statement,
     lock: String,
     plan: Arc<Load>,
     reread: Reread,
+    pulse: Arc<Pulse>,
 }
 
 /// A table with what is said to fill it.
@@ -86,15 +89,20 @@ impl Loader {
     /// # Errors
     /// PostgreSQL refuses what is asked of it.
     pub(super) async fn new(
-        client: Client,
+        client: Session,
         plan: Arc<Load>,
         tables: Vec<(Table, Layout)>,
         reread: Reread,
+        pulse: Arc<Pulse>,
     ) -> Result<Loader, Trouble> {
         let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing to load", &error);
         let mut destinations = Vec::with_capacity(tables.len());
         for (at, (table, layout)) in tables.into_iter().enumerate() {
-            destinations.push(Destination::new(&client, &plan, at, table, layout).await?);
+            match Destination::new(&client, &plan, at, table, layout).await {
+                Ok(destination) => destinations.push(destination),
+                Err(trouble) => return Err(locks::explained(&client, &plan, trouble).await),
+            }
+            pulse.beat();
         }
         let tables: Vec<&Table> = destinations.iter().map(|destination| &destination.table).collect();
         let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
@@ -104,7 +112,7 @@ impl Loader {
             names.join(", ")
         );
         let fingerprints = client.prepare(&catalog::fingerprints(&tables)).await.map_err(failed)?;
-        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread })
+        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread, pulse })
     }
 
     /// Writes a batch, and says what came of it.
@@ -117,11 +125,23 @@ impl Loader {
             // It may be one that was never begun, or a connection that is just going.
             let _ = self.client.batch_execute("rollback").await;
         }
-        result
+        match result {
+            Err(trouble) => Err(locks::explained(&self.client, &self.plan, trouble).await),
+            done => done,
+        }
+    }
+
+    /// How long locks may be waited for from here on.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) async fn wait_within(&self, limit: Duration) -> Result<(), Trouble> {
+        locks::wait_within(&self.client, limit).await.map(|_| ())
     }
 
     async fn transact(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<Done, Trouble> {
         self.begin(batch, partitions).await?;
+        self.pulse.beat();
         let mut done = Done { rejected: batch.rejected.clone(), ..Done::default() };
         for at in 0..self.tables.len() {
             if !batch.tables[at].origins.is_empty() {
@@ -129,7 +149,9 @@ impl Loader {
             }
         }
         if matches!(self.plan.on_error, OnError::RejectTable | OnError::DeadLetter(_)) {
+            self.pulse.rest();
             self.reread.complete(&mut done.rejected, partitions).await?;
+            self.pulse.beat();
         }
         if self.plan.on_error == OnError::RejectTable {
             self.insert_rejected(&done.rejected, partitions).await?;
@@ -308,7 +330,9 @@ impl Loader {
     }
 
     async fn execute(&self, sql: &str) -> Result<(), Trouble> {
-        self.client.batch_execute(sql).await.map_err(|error| Trouble::postgres(sql, &error))
+        let done = self.client.batch_execute(sql).await.map_err(|error| Trouble::postgres(sql, &error));
+        self.pulse.beat();
+        done
     }
 
     async fn copy(&mut self, at: usize, rows: &TableRows, from: usize, until: usize) -> Result<u64, Fault> {
@@ -343,6 +367,7 @@ impl Loader {
                 break;
             }
             sent = end;
+            self.pulse.beat();
         }
         let mut trailer = Vec::with_capacity(8);
         destination.encoder.finish(&mut trailer);
@@ -351,6 +376,7 @@ impl Loader {
             let _ = sink.feed(Bytes::from(trailer)).await;
         }
         let copied = sink.finish().await.map_err(failed)?;
+        self.pulse.beat();
         let Some((_, merge)) = &destination.stage else { return Ok(copied) };
         match self.client.execute(merge, &[]).await {
             Ok(_) => Ok(copied),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tokio_postgres::error::SqlState;
+
 use super::postgres::connect::{ConnectError, Outlook, outlook_of, reason};
 
 /// Why a worker stopped.
@@ -9,6 +11,10 @@ use super::postgres::connect::{ConnectError, Outlook, outlook_of, reason};
 pub(super) enum Trouble {
     /// It may pass: the position is read again, and loading goes on from there.
     Passing(String),
+    /// The same, and PostgreSQL did not even say so.
+    Silent(String),
+    /// Somebody else holds what is to be locked, and has held it for too long.
+    Locked(String),
     /// It passes only when somebody mends it: a run without end waits for that.
     Unmended(String),
     /// A table is not what it was: it is looked at again at once.
@@ -21,12 +27,16 @@ impl Trouble {
     /// An error of PostgreSQL; `doing` says what was tried.
     pub(super) fn postgres(doing: &str, error: &tokio_postgres::Error) -> Trouble {
         let text = format!("{doing}: {}", reason(error));
+        if is_lock_timeout(error) {
+            return Trouble::Locked(text);
+        }
         Trouble::with(outlook_of(error), text)
     }
 
     fn with(outlook: Outlook, text: String) -> Trouble {
         match outlook {
             Outlook::Passing => Trouble::Passing(text),
+            Outlook::Silent => Trouble::Silent(text),
             Outlook::OnceMended => Trouble::Unmended(text),
             Outlook::Never => Trouble::Final(text),
         }
@@ -50,6 +60,13 @@ impl Trouble {
     }
 }
 
+/// Whether `lock_timeout` has passed. A trigger may raise the same code, and means something else.
+fn is_lock_timeout(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::LOCK_NOT_AVAILABLE && error.routine() == Some("ProcessInterrupts")
+    })
+}
+
 impl From<ConnectError> for Trouble {
     fn from(error: ConnectError) -> Trouble {
         Trouble::with(error.outlook, error.to_string())
@@ -60,6 +77,8 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Passing(text)
+            | Trouble::Silent(text)
+            | Trouble::Locked(text)
             | Trouble::Unmended(text)
             | Trouble::TableChanged(text)
             | Trouble::Final(text) => f.write_str(text),

@@ -15,11 +15,13 @@ use kcopy_client::ConsumerConfig;
 use tokio::sync::mpsc;
 
 use super::{
-    catalog,
+    catalog::{self, Table},
     encode::Layout,
+    locks,
     patience::Patience,
     positions::{Assigned, Placed, Survey},
-    postgres::connect,
+    postgres::connect::{self, Session},
+    pulse::Pulse,
     reader::{Read, Reader},
     rejects::{DeadLetters, Reread},
     shared::{Command, Shared},
@@ -63,7 +65,10 @@ impl Worker {
     /// From a new connection to the end of what there is to do, or to the first trouble.
     fn attempt(&mut self, patience: &mut Patience) -> Result<(), Trouble> {
         let handle = self.shared.handle.clone();
-        let Some(established) = handle.block_on(patience.limit(self.establish())) else { return Ok(()) };
+        let pulse = Arc::clone(&patience.pulse);
+        let Some(established) = handle.block_on(patience.limit(self.establish(&pulse))) else {
+            return Ok(());
+        };
         let (loader, tables, placed, letters) = established?;
         let placed = Arc::new(placed);
         for it in placed.iter() {
@@ -81,8 +86,14 @@ impl Worker {
             self.shared.client.consume(ranges, self.config.clone()).map_err(|error| Trouble::kafka(&error))?
         };
         let (sender, receiver) = mpsc::channel(1);
-        let writing =
-            handle.spawn(write_all(Arc::clone(&self.shared), loader, Arc::clone(&placed), letters, receiver));
+        let writing = handle.spawn(write_all(
+            Arc::clone(&self.shared),
+            pulse,
+            loader,
+            Arc::clone(&placed),
+            letters,
+            receiver,
+        ));
         let mut reader = Reader::new(&self.shared, consumer, &placed, &tables, sender)?;
         let read = reader.read();
         // The writer ends with what it has.
@@ -95,35 +106,51 @@ impl Worker {
         }
     }
 
-    async fn establish(&mut self) -> Result<Established, Trouble> {
+    async fn establish(&mut self, pulse: &Arc<Pulse>) -> Result<Established, Trouble> {
         let plan = Arc::clone(&self.shared.plan);
-        let plan = &plan;
+        pulse.dial();
         let mut postgres = connect::connect(&plan.server).await?;
+        pulse.beat();
         self.take_over(&postgres).await?;
-        let mut tables = Vec::new();
-        for name in table_names(plan) {
-            let table = catalog::find(&postgres, &name).await?;
-            let table = table.ok_or_else(|| Trouble::Final(format!("there is no table {name}")))?;
-            tables.push(table);
-        }
-        let mut notices = Vec::new();
-        let survey = Survey { plan, client: &self.shared.client, config: &self.config, tables: &tables };
-        let placed = survey.establish(&mut postgres, &self.assigned, &mut notices).await?;
-        for notice in notices {
-            self.shared.reporter.tell("loss_accepted", &notice);
-        }
-        let mut laid_out = Vec::with_capacity(tables.len());
-        for table in &tables {
-            laid_out.push((table.clone(), Layout::new(plan, table).map_err(Trouble::Final)?));
-        }
-        let layouts: Vec<Layout> = laid_out.iter().map(|(_, layout)| layout.clone()).collect();
+        let is_ours = locks::wait_within(&postgres, locks::first_wait(&plan)).await?;
+        let (placed, tables) = match self.survey(&mut postgres, pulse).await {
+            Ok(surveyed) => surveyed,
+            Err(trouble) => return Err(locks::explained(&postgres, &plan, trouble).await),
+        };
+        let layouts: Vec<Layout> = tables.iter().map(|(_, layout)| layout.clone()).collect();
         let reread = Reread { client: self.shared.client.clone(), config: self.config.clone() };
-        let loader = Loader::new(postgres, Arc::clone(plan), laid_out, reread).await?;
+        let loader = Loader::new(postgres, Arc::clone(&plan), tables, reread, Arc::clone(pulse)).await?;
+        if is_ours {
+            loader.wait_within(locks::wait(&plan)).await?;
+        }
+        pulse.rest();
         let letters = match &plan.on_error {
             OnError::DeadLetter(topic) => Some(DeadLetters::new(&self.shared.client, topic).await?),
             _ => None,
         };
         Ok((loader, layouts, placed, letters))
+    }
+
+    /// Looks at the tables, and finds and checks the positions.
+    async fn survey(&self, postgres: &mut Session, pulse: &Pulse) -> Result<Surveyed, Trouble> {
+        let plan = &self.shared.plan;
+        let mut tables = Vec::new();
+        for name in table_names(plan) {
+            let table = catalog::find(postgres, &name).await?;
+            tables.push(table.ok_or_else(|| Trouble::Final(format!("there is no table {name}")))?);
+        }
+        let mut notices = Vec::new();
+        let (client, config) = (&self.shared.client, &self.config);
+        let survey = Survey { plan, client, config, tables: &tables, pulse };
+        let placed = survey.establish(postgres, &self.assigned, &mut notices).await?;
+        for notice in notices {
+            self.shared.reporter.tell("loss_accepted", &notice);
+        }
+        let laid_out = tables.into_iter().map(|table| {
+            let layout = Layout::new(plan, &table).map_err(Trouble::Final)?;
+            Ok((table, layout))
+        });
+        Ok((placed, laid_out.collect::<Result<_, Trouble>>()?))
     }
 
     /// Prepares a session, and ends the server's side of the one before: where the line was cut it may still
@@ -137,6 +164,10 @@ impl Worker {
             )
             .await
             .map_err(failed)?;
+        // Since PostgreSQL 14 a backend that is busy can notice that nobody waits for it any more.
+        let check = "select pg_catalog.set_config(name, '10s', false) from pg_catalog.pg_settings \
+                     where name = 'client_connection_check_interval' and setting = '0'";
+        postgres.query(check, &[]).await.map_err(failed)?;
         if let Some((process, since)) = self.backend.take() {
             let end = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
                        where pid = $1 and backend_start::text = $2";
@@ -151,6 +182,7 @@ impl Worker {
     }
 }
 
+type Surveyed = (Vec<Placed>, Vec<(Table, Layout)>);
 type Established = (Loader, Vec<Layout>, Vec<Placed>, Option<DeadLetters>);
 
 /// The tables of the routes, each once.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     batch::{Batch, Rejected},
     positions::Placed,
+    pulse::Pulse,
     rejects::DeadLetters,
     shared::{Shared, Stats, now_ms},
     transact::Loader,
@@ -20,17 +21,18 @@ const REJECTED_SHOWN: u64 = 10;
 /// Writes batch after batch until there are no more.
 pub(super) async fn write_all(
     shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
     mut loader: Loader,
     placed: Arc<Vec<Placed>>,
     letters: Option<DeadLetters>,
     mut batches: mpsc::Receiver<Batch>,
 ) -> Result<(), Trouble> {
     while let Some(batch) = batches.recv().await {
-        let done = loader.write(&batch, &placed).await?;
+        let done = pulse.guard(loader.write(&batch, &placed)).await?;
         if let Some(letters) = &letters {
             letters.send(&done.rejected, &placed).await?;
         }
-        loader.commit(&batch, &placed).await?;
+        pulse.guard(loader.commit(&batch, &placed)).await?;
         account(&shared, &batch, &placed, done.rows, &done.rejected);
     }
     Ok(())

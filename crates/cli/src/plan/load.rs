@@ -40,6 +40,8 @@ pub struct Load {
     pub is_dry_run: bool,
     /// When a transaction is full.
     pub batch: BatchLimits,
+    /// How long PostgreSQL may leave a statement without an answer.
+    pub write_timeout: Duration,
     /// Connections to PostgreSQL, each for a share of the partitions; at least 1.
     pub connections: usize,
     /// Where Prometheus asks.

@@ -1,7 +1,12 @@
 //! One connection to PostgreSQL.
 
-use std::fmt;
+use std::{
+    fmt, io,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
+use tokio::sync::oneshot;
 use tokio_postgres::{Client, Config, config, error::SqlState};
 
 use super::{
@@ -26,6 +31,8 @@ pub enum Outlook {
     OnceMended,
     /// It may pass by itself: the server is away, starting, ending, or full.
     Passing,
+    /// The same, and nothing has answered.
+    Silent,
 }
 
 impl fmt::Display for ConnectError {
@@ -36,12 +43,36 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+/// A connection, which ends when this is dropped.
+pub struct Session {
+    client: Client,
+    /// Dropped behind the client.
+    _open: oneshot::Sender<()>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// How long a connection that is given up may take for what was sent on it, before it is cut.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Connects to the first host that takes us. The connection lives in a task of the runtime that this runs
 /// on, until the client is dropped.
 ///
 /// # Errors
 /// No host takes us: what each of them said.
-pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
+pub async fn connect(settings: &Settings) -> Result<Session, ConnectError> {
     let tls = match settings.ssl.mode {
         SslMode::Disable => None,
         _ if settings.hosts.iter().all(HostSettings::is_socket) => None,
@@ -70,7 +101,7 @@ pub async fn connect(settings: &Settings) -> Result<Client, ConnectError> {
                 failures.push(format!("{}: {}", shown(host), reason(&error)));
             }
             Err(_) => {
-                outlook = Outlook::Passing;
+                outlook = Outlook::Silent;
                 failures.push(format!("{}: no answer within {limit:?}", shown(host)));
             }
         }
@@ -93,7 +124,7 @@ async fn to_host(
     settings: &Settings,
     host: &HostSettings,
     tls: Option<&Tls>,
-) -> Result<Client, tokio_postgres::Error> {
+) -> Result<Session, tokio_postgres::Error> {
     let tls = tls.filter(|_| !host.is_socket());
     match (settings.ssl.mode, tls) {
         (SslMode::Allow, Some(tls)) => match attempt(settings, host, None).await {
@@ -115,7 +146,7 @@ async fn attempt(
     settings: &Settings,
     host: &HostSettings,
     tls: Option<&Tls>,
-) -> Result<Client, tokio_postgres::Error> {
+) -> Result<Session, tokio_postgres::Error> {
     let mut config = config(settings, host);
     config.ssl_mode(match (tls, settings.ssl.mode) {
         (None, _) => config::SslMode::Disable,
@@ -126,11 +157,19 @@ async fn attempt(
         config.ssl_negotiation(config::SslNegotiation::Direct);
     }
     let (client, connection) = config.connect(tls.cloned().unwrap_or_else(Tls::none)).await?;
+    let (open, given_up) = oneshot::channel();
     // Its end shows in whatever is under way on the client.
     tokio::spawn(async move {
-        let _ = connection.await;
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = &mut connection => {}
+            // A server that takes nothing would keep it, and all that waits in it, for ever.
+            _ = given_up => {
+                let _ = tokio::time::timeout(FAREWELL, connection).await;
+            }
+        }
     });
-    Ok(client)
+    Ok(Session { client, _open: open })
 }
 
 fn config(settings: &Settings, host: &HostSettings) -> Config {
@@ -185,6 +224,12 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
     error.code().is_none() && error.to_string().starts_with("error performing TLS handshake")
 }
 
+/// Whether the system has given the other side up.
+fn is_timeout(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Whether the same may succeed later.
 pub fn outlook_of(error: &tokio_postgres::Error) -> Outlook {
     let Some(code) = error.code() else {
@@ -196,6 +241,7 @@ pub fn outlook_of(error: &tokio_postgres::Error) -> Outlook {
         return match is_lasting {
             true => Outlook::Never,
             // The standard library's words; what kind of error it is is not told.
+            false if is_timeout(error) => Outlook::Silent,
             false if reason(error).contains("failed to lookup address information") => Outlook::OnceMended,
             false => Outlook::Passing,
         };

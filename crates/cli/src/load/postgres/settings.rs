@@ -127,6 +127,16 @@ pub struct Keepalive {
     pub user_timeout: Option<Duration>,
 }
 
+impl Keepalive {
+    /// Fills in what was left to the system, whose hours are of no use here.
+    pub fn or_within(&mut self, limit: Duration) {
+        self.idle = self.idle.or(Some(Duration::from_secs(30)));
+        self.interval = self.interval.or(Some(Duration::from_secs(10)));
+        self.count = self.count.or(Some(3));
+        self.user_timeout = self.user_timeout.or(Some(limit));
+    }
+}
+
 /// The variables of libpq, and what they set.
 const VARIABLES: [(&str, &str); 26] = [
     ("PGHOST", "host"),
