@@ -1,6 +1,8 @@
 //! A function that may run programs never runs its caller's code, and its caller gets no more than a topic's rows.
 
-use kcopy_tests::{Database, Loading, installation, server_program};
+use std::process::Command;
+
+use kcopy_tests::{Database, Loading, installation, program, run, run_with, server_program, skipped};
 
 /// A caller with nothing but `kcopy_loader` and a schema of his own, where he may make whatever he likes.
 fn setting() -> Loading {
@@ -292,8 +294,7 @@ fn it_is_installed_again_and_removed() {
     assert_eq!(error.code, "38000", "{error:?}");
     assert!(error.message.contains("cannot be run: /nowhere/kcopy"), "{error:?}");
 
-    let uninstall =
-        kcopy_tests::run(kcopy_tests::program("kcopy").args(["sql", "--uninstall"])).expect_success();
+    let uninstall = run(program("kcopy").args(["sql", "--uninstall"])).expect_success();
     // What depends on it is not dropped.
     loading.database.execute("create view mine as select * from kcopy.offsets");
     assert_eq!(loading.database.error(uninstall.text()).code, "2BP01");
@@ -319,5 +320,37 @@ fn a_schema_that_somebody_else_prepared_is_refused() {
         let error = fresh.error(&script);
         assert!(error.message.contains("a superuser's"), "{prepared}: {error:?}");
     }
+    drop(loading);
+}
+
+#[test]
+fn psql_does_not_call_a_refused_installation_a_success() {
+    if Command::new("psql").arg("--version").output().is_err() {
+        return skipped("psql_does_not_call_a_refused_installation_a_success", "there is no psql");
+    }
+    let loading = setting();
+    let mut fresh = Database::create();
+    let psql = |script: &str, more: &[&str], url: &str| {
+        run_with(Command::new("psql").args(["-X", "-q", "-d", url]).args(more), script.as_bytes())
+    };
+    let script = installation(std::path::Path::new("/usr/bin/true"));
+    let uninstall = run(program("kcopy").args(["sql", "--uninstall"])).expect_success();
+    fresh.execute("create schema kcopy authorization mallory");
+    let refused = psql(&script, &[], &fresh.url()).expect_code(2);
+    assert!(
+        refused.stderr.contains("WARNING:  NOTHING WAS INSTALLED: the first error above says why"),
+        "{refused:?}"
+    );
+    let refused = psql(&script, &["-v", "ON_ERROR_STOP=1"], &fresh.url()).expect_code(3);
+    assert!(!refused.stderr.contains("NOTHING WAS INSTALLED"), "{refused:?}");
+    fresh.execute("drop schema kcopy");
+    // Again in one session: what it says is about the last time.
+    psql(&format!("{script}{script}"), &[], &fresh.url()).expect_success();
+    fresh.execute("create view mine as select * from kcopy.offsets");
+    let refused = psql(&(script + uninstall.text()), &[], &fresh.url()).expect_code(2);
+    assert!(refused.stderr.contains("NOTHING WAS REMOVED"), "{refused:?}");
+    fresh.execute("drop view mine");
+    psql(uninstall.text(), &[], &fresh.url()).expect_success();
+    assert_eq!(fresh.value("select count(*) from pg_namespace where nspname = 'kcopy'"), "0");
     drop(loading);
 }

@@ -11,7 +11,8 @@ use crate::sql;
 /// The SQL that installs kcopy.load: Kafka into tables, exactly once, inside PostgreSQL
 ///
 /// It installs and upgrades alike, in one transaction, as a superuser. What this binary's path is on the
-/// server's machine is written into it.
+/// server's machine is written into it. Where it is refused, psql ends with 3 at the first error; without
+/// ON_ERROR_STOP it goes on to the end of the script, which ends the session, and psql with 2.
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(super) struct SqlArgs {
@@ -25,10 +26,10 @@ pub(super) struct SqlArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  kcopy sql | psql
-  kcopy sql --program /usr/local/bin/kcopy | psql -d shop
+  kcopy sql | psql -v ON_ERROR_STOP=1
+  kcopy sql --program /usr/local/bin/kcopy | psql -v ON_ERROR_STOP=1 -d shop
   psql -d shop -c \"select * from kcopy.load('orders', 'orders')\"
-  kcopy sql --uninstall | psql -d shop";
+  kcopy sql --uninstall | psql -v ON_ERROR_STOP=1 -d shop";
 
 /// Prints a report as a row of COPY text, and removes it
 #[derive(Debug, clap::Args)]

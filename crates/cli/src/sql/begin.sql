@@ -1,5 +1,6 @@
 -- kcopy {version}: Kafka into tables, exactly once. Run it as a superuser, again for each new version of kcopy.
 -- Everything below happens in one transaction.
+SET kcopy.done = 'no';
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;

@@ -15,4 +15,5 @@ REVOKE ALL ON FUNCTION
     kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text),
     kcopy.unstage(text) FROM PUBLIC;
 
+SET kcopy.done = 'yes';
 COMMIT;

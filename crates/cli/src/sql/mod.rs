@@ -9,6 +9,7 @@
 //! | `target.sql` | what a target is, and how its columns are filled |
 //! | `load.sql` | what people call |
 //! | `end.sql` | grants |
+//! | `verdict.sql` | ends the session where nothing was installed, or removed |
 
 use std::path::Path;
 
@@ -21,6 +22,7 @@ const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
 const LOAD: &str = include_str!("load.sql");
 const END: &str = include_str!("end.sql");
+const VERDICT: &str = include_str!("verdict.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
 
 /// The types that go through a stage as themselves. All others do as text, and become what they are in the INSERT.
@@ -64,7 +66,8 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         return wrong("a path with control characters is not safe in a command line");
     }
     let version = env!("CARGO_PKG_VERSION");
-    let script = [BEGIN, OFFSETS, "\n", DROP, PROGRAM, "\n", TARGET, "\n", LOAD, END].concat();
+    let script =
+        [BEGIN, OFFSETS, "\n", DROP, PROGRAM, "\n", TARGET, "\n", LOAD, END, &verdict("INSTALLED")].concat();
     Ok(script
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
@@ -76,7 +79,11 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
 
 /// The script that removes everything.
 pub fn uninstall() -> String {
-    UNINSTALL.replace("{drop}", DROP)
+    UNINSTALL.replace("{drop}", DROP) + &verdict("REMOVED")
+}
+
+fn verdict(done: &str) -> String {
+    VERDICT.replace("{done}", done)
 }
 
 /// A literal that means the same whatever `standard_conforming_strings` says.

@@ -1,5 +1,6 @@
 -- Removes kcopy's functions, positions and rejected records from this database, and its roles where no other
 -- database needs them. What depends on them is not dropped: it makes this fail.
+SET kcopy.done = 'no';
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
@@ -24,4 +25,5 @@ BEGIN
     END LOOP;
 END
 $body$;
+SET kcopy.done = 'yes';
 COMMIT;
