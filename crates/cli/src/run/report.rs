@@ -7,7 +7,9 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use kcopy_client::{
@@ -15,7 +17,10 @@ use kcopy_client::{
     wire::{Str, records::Record},
 };
 use kcopy_format::{FormatError, base64::put_base64};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
+    process::geteuid,
+};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -27,6 +32,11 @@ const MAX_REJECTED_BYTES: usize = 32 << 20;
 
 /// Longer reports are none of ours.
 const MAX_REPORT_BYTES: u64 = 128 << 20;
+
+/// A report is taken as soon as its run has ended: one that is older is left over.
+const REPORT_AGE: Duration = Duration::from_secs(6 * 3600);
+/// How much of a folder is looked at for such.
+const MAX_SWEPT: usize = 10_000;
 
 /// What becomes of one partition.
 #[derive(Debug)]
@@ -104,6 +114,7 @@ impl Report {
             Ok(()) => (None, false),
             Err(failure) => (Some(failure.to_string()), matches!(failure, Failure::Gap(_))),
         };
+        sweep(path);
         write_file(path, &self.json(error.as_deref(), is_gap))
     }
 
@@ -159,6 +170,36 @@ fn write_file(path: &Path, report: &Value) -> Result<(), Failure> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
     File::from(file).write_all(report.to_string().as_bytes()).map_err(failed)
+}
+
+/// Removes what stayed beside this report because the backend that was to take it was killed: nobody else knows the
+/// names. Best effort, and only where this one has the name that `kcopy.load` gives.
+fn sweep(path: &Path) {
+    let (Some(folder), true) = (path.parent(), path.file_name().is_some_and(is_report_name)) else { return };
+    let own = geteuid().as_raw();
+    let is_left = |path: &Path| -> io::Result<bool> {
+        let found = path.symlink_metadata()?;
+        let age = found.modified()?.elapsed().unwrap_or_default();
+        Ok(found.is_file() && found.uid() == own && age > REPORT_AGE)
+    };
+    let Ok(entries) = folder.read_dir() else { return };
+    for entry in entries.flatten().take(MAX_SWEPT).filter(|entry| is_report_name(&entry.file_name())) {
+        let path = entry.path();
+        if is_left(&path).unwrap_or(false) {
+            // Another load may have been faster.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// `kcopy-` and a UUID as PostgreSQL shows it.
+fn is_report_name(name: &OsStr) -> bool {
+    let Some(id) = name.to_str().and_then(|name| name.strip_prefix("kcopy-")) else { return false };
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 /// A command line that asks for a report and is not understood reports that. Best effort: it is told on
@@ -220,6 +261,8 @@ fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -243,6 +286,32 @@ mod tests {
         assert!(error.to_string().contains("exists"), "{error}");
         assert!(read(&path).unwrap().contains(r#""error":"a \\ \"b\"\n""#));
         assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn reports_that_nobody_took_are_removed_by_a_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let id = |digit: char| format!("kcopy-{0}{0}-{0}-{0}-{0}-{0}{0}{0}", digit.to_string().repeat(4));
+        let old = SystemTime::now() - REPORT_AGE - Duration::from_secs(60);
+        let make = |name: &str, at: SystemTime| {
+            File::create(path(name)).unwrap().set_modified(at).unwrap();
+        };
+        let kept =
+            ["kcopy-pg.aaaa".to_owned(), id('2') + "0", id('3').to_uppercase(), id('4').replace('4', "g")];
+        kept.iter().for_each(|name| make(name, old));
+        make(&id('0'), old);
+        make(&id('1'), SystemTime::now());
+        std::os::unix::fs::symlink(path(&kept[0]), path(&id('5'))).unwrap();
+        std::fs::create_dir(path(&id('6'))).unwrap();
+        File::open(path(&id('6'))).unwrap().set_modified(old).unwrap();
+        Report::default().write(&path("mine"), &Ok(())).unwrap();
+        assert!(path(&id('0')).exists(), "another name, another's folder");
+        Report::default().write(&path(&id('7')), &Ok(())).unwrap();
+        assert!(!path(&id('0')).exists());
+        for name in kept.iter().chain(&[id('1'), id('5'), id('6'), id('7')]) {
+            assert!(path(name).symlink_metadata().is_ok(), "{name}");
+        }
     }
 
     #[test]
