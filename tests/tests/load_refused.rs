@@ -149,3 +149,27 @@ fn accepted_losses_leave_no_position_behind_and_name_what_a_group_has_missed() {
     setting.load(&[&import[..], &["--accept-loss"]].concat()).expect_success();
     assert_eq!(setting.database.value("select count(*) || ' ' || min(n) from retained"), "18 12");
 }
+
+#[test]
+fn a_wrong_constant_is_told_before_there_is_any_record() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("constant", 1);
+    setting.database.execute("create table constant(n int4, at date)");
+    for (columns, reason) in [
+        ("n = 'seven'", "--columns: column n: \"seven\" cannot be int4"),
+        ("at = '2026-13-01'", "--columns: column at: "),
+        ("n, nn = 'x'", "no column nn"),
+    ] {
+        for way in ["fail", "skip"] {
+            let wrong =
+                setting.load(&[&topic, "--into", "constant", "--columns", columns, "--on-error", way]);
+            let wrong = wrong.expect_code(1);
+            assert!(wrong.stderr.contains(reason), "{columns}: {wrong:?}");
+        }
+    }
+    assert_eq!(setting.database.value("select to_regclass('kcopy.offsets') is null"), "t");
+    let wrong = ["consume", &topic, "--columns", "n int4 = 'seven'", "-b", setting.broker.bootstrap()];
+    let wrong = run(program("kcopy").args(wrong)).expect_code(2);
+    assert!(wrong.stderr.contains("--columns: column n: \"seven\" cannot be int4"), "{wrong:?}");
+    setting.load(&[&topic, "--into", "constant", "--columns", "n = '7', at"]).expect_success();
+}

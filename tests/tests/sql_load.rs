@@ -224,6 +224,24 @@ fn upserts_keep_the_last_of_each_key_and_tombstones_delete() {
 }
 
 #[test]
+fn a_wrong_constant_is_told_before_there_is_any_record() {
+    for way in WAYS {
+        let mut loading = setting(way);
+        loading.topic("constant", 1);
+        for on_error in ["fail", "skip"] {
+            let columns = "partition, offset = ''first''";
+            let error = loading
+                .error(&format!("'constant', 'loaded', columns => '{columns}', on_error => '{on_error}'"));
+            assert_eq!(error.code, "38000", "{error:?}");
+            let reason = "--columns: column offset: \"first\" cannot be int8";
+            assert!(error.message.contains(reason), "{error:?}");
+        }
+        let right = "'constant', 'loaded', columns => 'partition, offset = ''1'''";
+        assert_eq!(loading.load(right), ["0|0|0|0"]);
+    }
+}
+
+#[test]
 fn records_that_do_not_fit_are_kept_aside() {
     for mode in ["append", "upsert"] {
         let mut loading = setting("append");

@@ -349,7 +349,7 @@ pub struct ColumnsError {
 }
 
 impl ColumnsError {
-    fn at(column: &str, message: String) -> Self {
+    pub(super) fn at(column: &str, message: String) -> Self {
         ColumnsError { column: Some(column.to_owned()), message }
     }
 

@@ -312,6 +312,8 @@ async fn prepare(
     }
     for table in &tables {
         catalog::check_rights(&postgres, table, plan).await?;
+        // What cannot be is told before any position is set, and before any record comes.
+        encode::Layout::new(plan, table).and_then(|layout| layout.encoder()).map_err(Trouble::Final)?;
     }
     positions::ensure_schema(&mut postgres).await?;
     pulse.rest();

@@ -8,7 +8,7 @@ use super::RecordContext;
 use crate::options::InvalidText;
 use crate::{
     base64::{put_base64, put_hex},
-    columns::{Column, Columns, PathRoot, Source, Step, Type},
+    columns::{Column, Columns, ColumnsError, PathRoot, Source, Step, Type},
     datetime::micros_from_kafka,
     error::Problem,
     headers::put_headers,
@@ -280,7 +280,15 @@ impl Field {
             }
             From::KeyPath(_) | From::ValuePath(_) => return Ok(Cell::Null),
         };
-        let Some(bytes) = bytes else { return Ok(Cell::Null) };
+        match bytes {
+            Some(bytes) => self.bytes_cell(bytes, scratch),
+            None => Ok(Cell::Null),
+        }
+    }
+
+    /// What bytes say that are neither a number nor a part of JSON.
+    #[inline]
+    fn bytes_cell<'a>(&self, bytes: &'a [u8], scratch: &'a mut Scratch) -> Result<Cell<'a>, Problem> {
         match self.column_type {
             Type::Bytea => Ok(Cell::Bytea(bytes)),
             Type::Json => checked_json(bytes, Rules::Json, scratch),
@@ -345,6 +353,19 @@ impl Field {
             }
         }
     }
+}
+
+/// Constants are the same for all records: what is wrong with one is known before the first.
+pub(super) fn check_constants(columns: &Columns) -> Result<(), ColumnsError> {
+    let mut scratch = Scratch::default();
+    for column in columns.as_slice() {
+        let Source::Constant(text) = &column.source else { continue };
+        let (name, column_type) = (column.name.clone(), column.column_type.clone());
+        let field = Field { name, column_type, from: From::Constant(Vec::new()) };
+        let cell = field.bytes_cell(text.as_bytes(), &mut scratch);
+        cell.map_err(|problem| ColumnsError::at(&column.name, problem.to_string()))?;
+    }
+    Ok(())
 }
 
 fn checked_json<'a>(bytes: &'a [u8], rules: Rules, scratch: &mut Scratch) -> Result<Cell<'a>, Problem> {

@@ -55,13 +55,14 @@ impl RecordWriter {
     /// A writer of kcopy's own formats.
     ///
     /// # Errors
-    /// If an option means nothing in the format, or a column cannot be filled from a record.
+    /// If an option means nothing in the format, or a column cannot be filled from a record, or not with its constant.
     pub fn new(options: &FormatOptions) -> Result<Self, OptionError> {
         options.check()?;
         let columns = options.columns_or_default();
         if options.format == Format::Binary {
             columns.check_for_binary()?;
         }
+        field::check_constants(&columns)?;
         Ok(RecordWriter(match options.format {
             Format::Text => Kind::Text(text::TextWriter::new(options, &columns)?),
             Format::Csv => Kind::Csv(csv::CsvWriter::new(options, &columns)?),

@@ -142,7 +142,7 @@ fn binary_has_its_frame_and_its_widths() {
     let binary = options(
         Format::Binary,
         "key, value, b bytea = value, j json = value, jb jsonb = value, p int2 = partition, partition, offset, \
-         timestamp, ms int8 = timestamp, o text = offset, t text = timestamp, k int4 = 'a'",
+         timestamp, ms int8 = timestamp, o text = offset, t text = timestamp, k int4",
     );
     let mut writer = RecordWriter::new(&binary).expect("valid options");
     let mut out = Vec::new();
@@ -151,7 +151,10 @@ fn binary_has_its_frame_and_its_widths() {
     out.clear();
     writer.finish(&mut out);
     assert_eq!(out, b"\xff\xff");
-    assert_eq!(write(&binary, &record(None, Some(b"[1]"))).expect_err("a is no number").column(), "k");
+    assert_eq!(
+        write(&binary, &record(None, Some(b"{\"k\":\"a\"}"))).expect_err("a is no number").column(),
+        "k"
+    );
 
     let binary = options(
         Format::Binary,
@@ -337,6 +340,25 @@ fn raw_is_one_column_and_a_delimiter() {
     check(&options(Format::Raw, "offset"), None, None, b"42\n");
     let error = RecordWriter::new(&options(Format::Raw, "key, value")).expect_err("two columns");
     assert!(error.to_string().contains("one column"), "{error}");
+}
+
+#[test]
+fn a_constant_of_the_wrong_type_is_noticed_before_any_record() {
+    for (list, reason) in [
+        ("k int4 = '1x'", "column k: \"1x\" cannot be int4"),
+        ("value, n int2 = '40000'", "column n: \"40000\" cannot be int2"),
+        ("j jsonb = '{'", "column j: invalid JSON"),
+        ("c varchar(2) = 'abc'", "column c: \"abc\" cannot be varchar(2)"),
+        ("a int4[] = '{1,x}'", "column a: "),
+        ("at timestamptz = 'yesterday'", "column at: "),
+    ] {
+        for format in [Format::Text, Format::Csv, Format::Binary, Format::Json] {
+            let error = RecordWriter::new(&options(format, list)).expect_err(list).to_string();
+            assert!(error.starts_with("--columns: ") && error.contains(reason), "{list}: {error}");
+        }
+    }
+    let right = "k int4 = '-1', j jsonb = '{}', c varchar(2) = 'ab', a int4[] = '{1,2}', b bytea = 'x', m mood = 'sad'";
+    RecordWriter::new(&options(Format::Text, right)).expect("all of them are right");
 }
 
 #[test]
