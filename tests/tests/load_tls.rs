@@ -195,7 +195,7 @@ fn the_systems_authorities_can_be_trusted() {
 
 #[test]
 fn a_client_key_is_a_secret_without_a_password() {
-    let Some(setting) = Setting::new("keys") else { return };
+    let Some(mut setting) = Setting::new("keys") else { return };
     let key = setting.file("client.key");
     let made = |name: &str, how: &[&str], mode: u32| {
         let path = setting.file(name);
@@ -204,16 +204,23 @@ fn a_client_key_is_a_secret_without_a_password() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("its mode");
         path
     };
+    let der = made("raw.key", &["-outform", "der"], 0o600);
     for (path, reason) in [
         (made("open.key", &[], 0o644), "others may read it (chmod 0600"),
         (
             made("locked.key", &["-aes256", "-passout", "pass:wrong"], 0o600),
-            "it is encrypted; what can be read is",
+            "it is encrypted; what can be read is a PEM file without a password; to make one: (umask 077; openssl pkey -in '",
         ),
-        (made("raw.key", &["-outform", "der"], 0o600), "it is not PEM"),
+        (der.clone(), "openssl pkey -inform der -in '"),
     ] {
         let certificate = setting.file("client.crt");
         let words = format!("user=certified sslmode=require sslcert={certificate} sslkey={path}");
         setting.expect_refusal(&words, None, reason);
     }
+    // What it says helps.
+    let words = format!("user=certified sslmode=require sslcert={} sslkey=", setting.file("client.crt"));
+    let refused = setting.load(&format!("{words}{der}"), None);
+    let (_, command) = refused.stderr.split_once("to make one: ").expect("a command");
+    run(Command::new("sh").args(["-c", command])).expect_success();
+    assert_eq!(setting.used_tls(&format!("{words}{der}.pem"), None), "t");
 }

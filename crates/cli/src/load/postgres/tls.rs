@@ -79,11 +79,15 @@ fn client_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let content = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let has = |text: &[u8]| content.windows(text.len()).any(|window| window == text);
     const SUPPORTED: &str = "what can be read is a PEM file without a password";
+    let convert = |more: &str| {
+        let path = path.display();
+        format!("to make one: (umask 077; openssl pkey{more} -in '{path}' -out '{path}.pem')")
+    };
     if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
-        return Err(wrong(format!("it is encrypted; {SUPPORTED} (openssl pkey makes one)")));
+        return Err(wrong(format!("it is encrypted; {SUPPORTED}; {}", convert(""))));
     }
     if !has(b"-----BEGIN ") {
-        return Err(wrong(format!("it is not PEM, DER perhaps; {SUPPORTED} (openssl pkey -inform der)")));
+        return Err(wrong(format!("it is not PEM, DER perhaps; {SUPPORTED}; {}", convert(" -inform der"))));
     }
     PrivateKeyDer::from_pem_slice(&content).map_err(|error| wrong(format!("{error}; {SUPPORTED}")))
 }
