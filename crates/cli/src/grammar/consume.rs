@@ -41,7 +41,7 @@ pub(super) struct ConsumeArgs {
     /// Go on at the end and wait for new records
     #[arg(short, long, env = "KCOPY_FOLLOW")]
     follow: bool,
-    /// Stop after so many records
+    /// Stop after so many records, those that are skipped (--on-error) among them
     #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
     /// Stop after so many bytes of keys and values, for example 64MiB
