@@ -151,6 +151,37 @@ fn accepted_losses_leave_no_position_behind_and_name_what_a_group_has_missed() {
 }
 
 #[test]
+fn rights_that_positions_need_are_named() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("granted", 2);
+    setting.database.execute("create table granted(n int4)");
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    setting.load(&[&topic, "--into", "granted"]).expect_success();
+    setting.database.execute(
+        "create role ungranted login; grant insert on granted to ungranted; grant usage on schema kcopy to ungranted",
+    );
+    let url = setting.database.url().replace("postgres@", "ungranted@");
+    let load = |more: &[&str]| {
+        let arguments = [&[topic.as_str(), "-d", &url, "--into", "granted"], more].concat();
+        setting.broker.kcopy("load", &arguments, b"")
+    };
+    let without_any = load(&[]);
+    setting.database.execute("grant select, insert, update on kcopy.offsets to ungranted");
+    load(&[]).expect_success();
+    setting.topic(&["delete", &topic]);
+    setting.broker.create("granted", 1);
+    let without_delete = load(&["--accept-loss"]);
+    setting.database.execute("drop owned by ungranted; drop role ungranted");
+    for (refused, doing) in
+        [(without_any, "reading kcopy.offsets: "), (without_delete, "writing kcopy.offsets: ")]
+    {
+        let refused = refused.expect_code(1);
+        let advice = "USAGE on schema kcopy, and SELECT, INSERT, UPDATE, DELETE on its tables";
+        assert!(refused.stderr.contains(doing) && refused.stderr.contains(advice), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_wrong_constant_is_told_before_there_is_any_record() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("constant", 1);

@@ -45,14 +45,16 @@ fn state(socket: &UnixDatagram) -> String {
 fn a_service_tells_how_it_is_and_ends_in_order() {
     let (broker, mut database) = (Broker::start(), Database::create());
     let topic = broker.create("service", 2);
-    database.execute("create table service(n int4, key text)");
+    let other = broker.create("other", 1);
+    database.execute("create table service(n int4, key text); create table other(n int4)");
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let mut command = program("kcopy");
-    command.args(["load", &topic, "--into", "service", "-b", broker.bootstrap(), "-d", &database.url()]);
+    command.args(["load", &topic, &other, "--into", "service", "--into", &format!("{other}=other")]);
+    command.args(["-b", broker.bootstrap(), "-d", &database.url(), "--on-error", "skip"]);
     command.args(["--follow", "--json", "--batch-time", "20ms", "--metrics", &format!("127.0.0.1:{port}")]);
     command.args(["-X", "metadata.max.age.ms=200"]);
     let service = Running::start(command.env("NOTIFY_SOCKET", &path));
@@ -69,7 +71,7 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
     let started = Instant::now();
     let metrics = loop {
         let metrics = get(port, "/metrics");
-        if metrics.contains("\nkcopy_load_rows_total 3\n") {
+        if metrics.contains("\nkcopy_load_rows_total{table=\"service\"} 3\n") {
             break metrics;
         }
         assert!(started.elapsed() < DEADLINE, "{metrics}");
@@ -79,6 +81,23 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         "# TYPE kcopy_load_records_total counter",
         "kcopy_load_latency_seconds 0.",
         &format!("kcopy_load_lag{{topic=\"{topic}\",partition=\"1\",table=\"service\"}} 0"),
+    ] {
+        assert!(metrics.contains(part), "{part} is not in {metrics}");
+    }
+    // The table of the other topic has its own counters.
+    assert!(metrics.contains("\nkcopy_load_rows_total{table=\"other\"} 0\n"), "{metrics}");
+    broker.kcat(&["-P", "-t", &other], b"{\"n\":1}\nno json\n").expect_success();
+    let started = Instant::now();
+    while !get(port, "/metrics").contains("\nkcopy_load_rejected_total{table=\"other\"} 1\n") {
+        assert!(started.elapsed() < DEADLINE, "{}", get(port, "/metrics"));
+    }
+    let metrics = get(port, "/metrics");
+    for part in [
+        "\nkcopy_load_rows_total{table=\"service\"} 3\n",
+        "\nkcopy_load_records_total{table=\"other\"} 2\n",
+        "\nkcopy_load_rows_total{table=\"other\"} 1\n",
+        "\nkcopy_load_rejected_total{table=\"service\"} 0\n",
+        "\nkcopy_load_bytes_total{table=\"other\"} 1",
     ] {
         assert!(metrics.contains(part), "{part} is not in {metrics}");
     }
@@ -93,7 +112,7 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
     let events: Vec<&str> =
         ended.lines().into_iter().filter(|line| line.contains("\"event\":\"commit\"")).collect();
     assert!(!events.is_empty() && events[0].contains("\"next_offset\":"), "{ended:?}");
-    assert_eq!(database.value("select sum(next_offset) from kcopy.offsets"), "5");
+    assert_eq!(database.value("select sum(next_offset) from kcopy.offsets"), "7");
 }
 
 /// What a service tells systemd from its start to its end, which comes once it has told `count` times that it is alive.

@@ -1,7 +1,14 @@
 //! `--metrics`: counters in Prometheus' text format, over the smallest HTTP that scrapers need.
 
 use std::{
-    fmt::Write, io, net::SocketAddr, sync::Arc, sync::PoisonError, sync::atomic::Ordering, time::Duration,
+    fmt::Write,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
@@ -10,7 +17,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::shared::{Shared, Stats};
+use super::shared::{Shared, Stats, TableStats};
 
 /// The longest request that is read.
 const MAX_REQUEST_BYTES: usize = 8 << 10;
@@ -77,15 +84,25 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 fn text(shared: &Shared) -> String {
     let stats = &shared.stats;
     let mut out = String::with_capacity(4096);
+    type Count = fn(&TableStats) -> &AtomicU64;
+    let counters: [(&str, &str, Count); 4] = [
+        ("records_total", "Records read and committed, rejected ones among them.", |table| &table.records),
+        ("rows_total", "Rows written.", |table| &table.rows),
+        ("bytes_total", "Bytes of rows that were sent.", |table| &table.bytes),
+        ("rejected_total", "Records that the table could not take.", |table| &table.rejected),
+    ];
+    for (name, help, count) in counters {
+        let _ = write!(out, "# HELP kcopy_load_{name} {help}\n# TYPE kcopy_load_{name} counter\n");
+        for table in &stats.tables {
+            let (label, count) = (label(&table.name), Stats::of(count(table)));
+            let _ = writeln!(out, "kcopy_load_{name}{{table=\"{label}\"}} {count}");
+        }
+    }
     let mut put = |name: &str, kind: &str, help: &str, value: String| {
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
     };
     for (name, help, counter) in [
-        ("kcopy_load_records_total", "Records read and committed, rejected ones among them.", &stats.records),
-        ("kcopy_load_rows_total", "Rows written.", &stats.rows),
-        ("kcopy_load_bytes_total", "Bytes of rows written.", &stats.bytes),
         ("kcopy_load_commits_total", "Transactions committed.", &stats.commits),
-        ("kcopy_load_rejected_total", "Records that the table could not take.", &stats.rejected),
         ("kcopy_load_failures_total", "Attempts that failed and were made again.", &stats.failures),
     ] {
         put(name, "counter", help, Stats::of(counter).to_string());
@@ -112,8 +129,7 @@ fn text(shared: &Shared) -> String {
                 _ => progress.position,
             };
             let route = shared.plan.routes.iter().find(|route| *route.topic == **topic);
-            let table = route.map_or("", |route| &route.table);
-            let table = table.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let table = label(route.map_or("", |route| &route.table));
             // A topic's name needs no escapes.
             let _ = writeln!(
                 out,
@@ -122,6 +138,11 @@ fn text(shared: &Shared) -> String {
         }
     }
     out
+}
+
+/// What stands between the quotes.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn seconds(milliseconds: i64) -> String {

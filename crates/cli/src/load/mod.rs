@@ -9,7 +9,7 @@
 //! | `worker`, `patience` | from a connection to its end; tries again |
 //! | `pulse`, `locks` | a server that says nothing; who holds what is waited for |
 //! | `reader`, `writer` | records into batches, batches into the database |
-//! | `transact` | one batch, one transaction |
+//! | `transact`, `destination` | one batch, one transaction; the statements that fill a table |
 //! | `rejects` | records that a table cannot take |
 //! | `shared` | what workers share: counters, events |
 //! | `service`, `metrics`, `mirror` | signals, systemd, Prometheus, positions in a Kafka group |
@@ -20,6 +20,7 @@
 mod batch;
 mod catalog;
 mod create;
+mod destination;
 mod encode;
 mod locks;
 mod metrics;
@@ -39,7 +40,7 @@ mod writer;
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -81,7 +82,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
         client,
         handle: network.handle().clone(),
         command,
-        stats: Stats::default(),
+        stats: Stats::new(worker::table_names(&plan)),
         pulses: Mutex::default(),
         reporter: Reporter {
             is_quiet: plan.common.quiet(),
@@ -89,7 +90,6 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
             progress: Progress::of_load(&plan.common, plan.end == End::Follow),
         },
     });
-    shared.stats.latency_ms.store(-1, Ordering::Relaxed);
     let commander = Arc::new(commander);
     let notify = Arc::new(Notify::new());
     let started = Instant::now();

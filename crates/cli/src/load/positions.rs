@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use kcopy_client::{
     Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, PartitionRange, StartOffset, wire::Str,
 };
-use tokio_postgres::{Client as Postgres, Transaction};
+use tokio_postgres::{Client as Postgres, Transaction, error::SqlState};
 
 use super::{catalog::Table, pulse::Pulse, trouble::Trouble};
 use crate::plan::{End, Load, Start};
@@ -67,10 +67,23 @@ pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble
 fn advised(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Final(text) => Trouble::Final(format!(
-            "{text}; let a role that may create it run: kcopy sql | psql, and grant this one USAGE on schema kcopy, \
-             and SELECT, INSERT, UPDATE, DELETE on its tables"
+            "{text}; let a role that may create it run: kcopy sql | psql, and {GRANTS}"
         )),
         passing => passing,
+    }
+}
+
+/// What a role needs; DELETE is for --accept-loss.
+const GRANTS: &str = "grant this one USAGE on schema kcopy, and SELECT, INSERT, UPDATE, DELETE on its tables (the role \
+                      kcopy_loader of kcopy sql has all of these)";
+
+/// An error about the tables of the schema kcopy, with the rights that it may be about.
+pub(super) fn at_positions(doing: &str, error: &tokio_postgres::Error) -> Trouble {
+    match Trouble::postgres(doing, error) {
+        Trouble::Final(text) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Trouble::Final(format!("{text}; its owner can {GRANTS}"))
+        }
+        trouble => trouble,
     }
 }
 
@@ -111,7 +124,7 @@ impl Survey<'_> {
     ) -> Result<Vec<Placed>, Trouble> {
         let seen = self.of_cluster(self.look(assigned)).await?;
         let cluster_id = self.client.metadata().cluster_id.clone();
-        let failed = |error: tokio_postgres::Error| Trouble::postgres("reading kcopy.offsets", &error);
+        let failed = |error: tokio_postgres::Error| at_positions("reading kcopy.offsets", &error);
         let transaction = postgres.transaction().await.map_err(failed)?;
         let known = self.known_topics(&transaction, assigned).await?;
         let mut stored = self.stored(&transaction, assigned).await?;
@@ -157,7 +170,7 @@ impl Survey<'_> {
         if self.plan.accepts_loss && self.plan.partitions.is_none() {
             self.give_up_gone(&transaction, assigned, notices).await?;
         }
-        transaction.commit().await.map_err(|error| Trouble::postgres("writing kcopy.offsets", &error))?;
+        transaction.commit().await.map_err(|error| at_positions("writing kcopy.offsets", &error))?;
         Ok(placed)
     }
 
@@ -176,7 +189,7 @@ impl Survey<'_> {
         assigned: &[Assigned],
         notices: &mut Vec<String>,
     ) -> Result<(), Trouble> {
-        let failed = |error: tokio_postgres::Error| Trouble::postgres("writing kcopy.offsets", &error);
+        let failed = |error: tokio_postgres::Error| at_positions("writing kcopy.offsets", &error);
         // Asked anew, and rows of the present topic stay: what is cached may not know of a partition that was added a
         // moment ago, and that another loader has begun with.
         let mut names: Vec<&str> = assigned.iter().map(|it| &*it.topic).collect();
@@ -242,7 +255,7 @@ impl Survey<'_> {
         let known = "select distinct target::oid, topic from kcopy.offsets where target = any($1::oid[]) \
                      and topic = any($2)";
         let rows = transaction.query(known, &[&targets, &topics]).await;
-        let rows = rows.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        let rows = rows.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -264,7 +277,7 @@ impl Survey<'_> {
                       on o.target = w.target and o.topic = w.topic and o.partition = w.partition \
                       order by 1, 2, 3 for update of o";
         let rows = transaction.query(stored, &[&targets, &topics, &partitions]).await;
-        let rows = rows.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        let rows = rows.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
         let rows = rows.iter().map(|row| {
             let stored = Stored {
                 next_offset: row.get(3),
@@ -408,7 +421,7 @@ impl Survey<'_> {
                 "{} [{}]: another loader has begun with it at the same moment",
                 assigned.topic, assigned.partition
             ))),
-            Err(error) => Err(Trouble::postgres("writing kcopy.offsets", &error)),
+            Err(error) => Err(at_positions("writing kcopy.offsets", &error)),
         }
     }
 
@@ -429,7 +442,7 @@ impl Survey<'_> {
                 &[&oid, &&*assigned.topic, &assigned.partition, &position, &cluster_id, &seen.topic_id],
             )
             .await;
-        updated.map(|_| ()).map_err(|error| Trouble::postgres("writing kcopy.offsets", &error))
+        updated.map(|_| ()).map_err(|error| at_positions("writing kcopy.offsets", &error))
     }
 }
 

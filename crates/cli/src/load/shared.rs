@@ -70,8 +70,8 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     pub(super) records: AtomicU64,
-    pub(super) rows: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    /// By the place of the table.
+    pub(super) tables: Vec<TableStats>,
     pub(super) commits: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) failures: AtomicU64,
@@ -80,6 +80,17 @@ pub(super) struct Stats {
     /// From the timestamp of the newest record of the last transaction to its commit; -1 before the first.
     pub(super) latency_ms: AtomicI64,
     pub(super) partitions: Mutex<BTreeMap<(Str, i32), Progress>>,
+}
+
+/// What one table got.
+#[derive(Debug, Default)]
+pub(super) struct TableStats {
+    /// As it is written in SQL.
+    pub(super) name: String,
+    pub(super) records: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) rejected: AtomicU64,
 }
 
 /// Where a partition is.
@@ -92,6 +103,11 @@ pub(super) struct Progress {
 }
 
 impl Stats {
+    pub(super) fn new(tables: Vec<String>) -> Stats {
+        let tables = tables.into_iter().map(|name| TableStats { name, ..TableStats::default() });
+        Stats { tables: tables.collect(), latency_ms: AtomicI64::new(-1), ..Stats::default() }
+    }
+
     pub(super) fn progress(&self, topic: &Str, partition: i32, change: impl FnOnce(&mut Progress)) {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         change(partitions.entry((topic.clone(), partition)).or_default());

@@ -14,21 +14,21 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
-use kcopy_format::Format;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Statement;
 
 use super::{
     batch::{Batch, Origin, Rejected, TableRows},
-    catalog::{self, Table, quoted},
-    encode::{Layout, RowEncoder, StageColumns},
+    catalog::{self, Table},
+    destination::Destination,
+    encode::Layout,
     locks,
-    positions::Placed,
+    positions::{Placed, at_positions},
     postgres::connect::{Session, reason},
     pulse::Pulse,
     rejects::Reread,
     trouble::Trouble,
 };
-use crate::plan::{Load, Mode, OnError};
+use crate::plan::{Load, OnError};
 
 /// What goes into the connection's queue at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -46,19 +46,11 @@ pub(super) struct Loader {
     pulse: Arc<Pulse>,
 }
 
-/// A table with what is said to fill it.
-pub(super) struct Destination {
-    pub(super) table: Table,
-    encoder: RowEncoder,
-    copy: Statement,
-    /// Where rows go first, and what moves them into the table.
-    stage: Option<(String, Statement)>,
-}
-
 /// What a transaction did.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    pub(super) rows: u64,
+    /// By the place of the table.
+    pub(super) rows: Vec<u64>,
     /// The records that were left out, those that PostgreSQL refused among them.
     pub(super) rejected: Vec<Rejected>,
 }
@@ -144,9 +136,11 @@ impl Loader {
         self.pulse.beat();
         let mut done = Done { rejected: batch.rejected.clone(), ..Done::default() };
         for at in 0..self.tables.len() {
-            if !batch.tables[at].origins.is_empty() {
-                done.rows += self.fill(at, &batch.tables[at], partitions, &mut done.rejected).await?;
-            }
+            let rows = &batch.tables[at];
+            done.rows.push(match rows.origins.is_empty() {
+                true => 0,
+                false => self.fill(at, rows, partitions, &mut done.rejected).await?,
+            });
         }
         if matches!(self.plan.on_error, OnError::RejectTable | OnError::DeadLetter(_)) {
             self.pulse.rest();
@@ -216,7 +210,7 @@ impl Loader {
                 )));
             }
         }
-        let stored = stored.map_err(|error| Trouble::postgres("reading kcopy.offsets", &error))?;
+        let stored = stored.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
         for moved in moves {
             let placed = &partitions[moved.partition];
             let (oid, topic, index) = (self.oid(placed), &*placed.assigned.topic, placed.assigned.partition);
@@ -415,7 +409,7 @@ impl Loader {
             .client
             .execute(insert, &[&targets, &topics, &indexes, &offsets, &keys, &values, &reasons])
             .await;
-        inserted.map(|_| ()).map_err(|error| Trouble::postgres("writing kcopy.rejected", &error))
+        inserted.map(|_| ()).map_err(|error| at_positions("writing kcopy.rejected", &error))
     }
 
     /// The compare-and-set: each position moves from where this batch began, or nothing does.
@@ -450,7 +444,7 @@ impl Loader {
                 "{count} of {} positions in kcopy.offsets moved: nothing of the batch was written",
                 moves.len()
             ))),
-            Err(error) => Err(Trouble::postgres("moving the positions in kcopy.offsets", &error)),
+            Err(error) => Err(at_positions("moving the positions in kcopy.offsets", &error)),
         }
     }
 }
@@ -517,82 +511,4 @@ fn is_data_code(code: &str) -> bool {
     const OTHERS: [&str; 14] =
         ["08", "25", "26", "28", "2D", "3B", "3D", "40", "53", "55", "57", "58", "F0", "XX"];
     code != "42501" && !OTHERS.iter().any(|class| code.starts_with(class))
-}
-
-impl Destination {
-    async fn new(
-        client: &Client,
-        plan: &Load,
-        at: usize,
-        table: Table,
-        layout: Layout,
-    ) -> Result<Destination, Trouble> {
-        let encoder = layout.encoder().map_err(Trouble::Final)?;
-        let format = match layout.format {
-            Format::Binary => "binary",
-            _ => "text",
-        };
-        let columns = layout.column_list();
-        let doing = format!("preparing to load into {}", table.name);
-        let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
-        let (mut goal, mut more, mut stage) = (table.name.clone(), String::new(), None);
-        if let Some(marks) = &layout.stage {
-            goal = format!("pg_temp.kcopy_stage_{at}");
-            more = marks.list();
-            let make = format!(
-                "create temp table kcopy_stage_{at} on commit delete rows as select {columns}{} from {} with no data",
-                marks.definitions(),
-                table.name
-            );
-            client.batch_execute(&make).await.map_err(failed)?;
-            let merge = merge_sql(plan, &table, &layout, marks, &goal);
-            stage = Some((goal.clone(), client.prepare(&merge).await.map_err(failed)?));
-        }
-        let copy =
-            format!("copy {goal} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
-        let copy = client.prepare(&copy).await.map_err(failed)?;
-        Ok(Destination { table, encoder, copy, stage })
-    }
-}
-
-/// From the stage into the table, in the order in which the rows came, so that identities follow it too; the last
-/// of equal keys wins.
-fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, stage: &str) -> String {
-    let ordinal = quoted(&marks.ordinal);
-    let columns = layout.column_list();
-    let name = &table.name;
-    if plan.mode == Mode::Append {
-        return format!(
-            "insert into {name} ({columns}) overriding system value select {columns} from {stage} \
-             order by {ordinal}"
-        );
-    }
-    let key: Vec<String> = table.key.iter().map(|name| quoted(name)).collect();
-    let others: Vec<String> =
-        layout.names().filter(|name| !table.key.iter().any(|key| key == name)).map(quoted).collect();
-    let update = match others.is_empty() {
-        true => "nothing".to_owned(),
-        false => {
-            let set: Vec<String> = others.iter().map(|name| format!("{name} = excluded.{name}")).collect();
-            format!("update set {}", set.join(", "))
-        }
-    };
-    let key_list = key.join(", ");
-    let (gone, remaining) = match &marks.tombstone {
-        None => (String::new(), String::new()),
-        Some(tombstone) => {
-            let tombstone = quoted(tombstone);
-            let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
-            let same = same.join(" and ");
-            (
-                format!(", gone as (delete from {name} t using last where last.{tombstone} and {same})"),
-                format!(" where not {tombstone}"),
-            )
-        }
-    };
-    format!(
-        "with last as (select distinct on ({key_list}) * from {stage} order by {key_list}, {ordinal} desc){gone} \
-         insert into {name} ({columns}) overriding system value select {columns} from last{remaining} \
-         order by {ordinal} on conflict ({key_list}) do {update}"
-    )
 }

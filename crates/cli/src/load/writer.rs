@@ -33,17 +33,25 @@ pub(super) async fn write_all(
             letters.send(&done.rejected, &placed).await?;
         }
         pulse.guard(loader.commit(&batch, &placed)).await?;
-        account(&shared, &batch, &placed, done.rows, &done.rejected);
+        account(&shared, &batch, &placed, &done.rows, &done.rejected);
     }
     Ok(())
 }
 
 /// Counts and tells what has been committed.
-fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: u64, rejected: &[Rejected]) {
+fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: &[u64], rejected: &[Rejected]) {
     let stats = &shared.stats;
     Stats::add(&stats.records, batch.records);
-    Stats::add(&stats.rows, rows);
-    Stats::add(&stats.bytes, batch.bytes as u64);
+    for (at, table) in stats.tables.iter().enumerate() {
+        let of_table = |rejected: &[Rejected]| {
+            rejected.iter().filter(|it| placed[it.partition].assigned.table == at).count() as u64
+        };
+        let encoded = &batch.tables[at];
+        Stats::add(&table.records, encoded.origins.len() as u64 + of_table(&batch.rejected));
+        Stats::add(&table.rows, rows[at]);
+        Stats::add(&table.bytes, encoded.bytes.len() as u64);
+        Stats::add(&table.rejected, of_table(rejected));
+    }
     Stats::add(&stats.commits, 1);
     let rejected_before = Stats::add(&stats.rejected, rejected.len() as u64);
     let now = now_ms();
@@ -76,7 +84,7 @@ fn account(shared: &Shared, batch: &Batch, placed: &[Placed], rows: u64, rejecte
         let positions: Vec<_> = positions.collect();
         shared.reporter.event(
             "commit",
-            json!({ "rows": rows, "records": batch.records, "rejected": rejected.len(), "bytes": batch.bytes,
+            json!({ "rows": rows.iter().sum::<u64>(), "records": batch.records, "rejected": rejected.len(), "bytes": batch.bytes,
                     "positions": positions }),
         );
     }
