@@ -58,6 +58,8 @@ pub struct PgError {
     pub code: String,
     /// MESSAGE and DETAIL, joined by a newline.
     pub message: String,
+    /// CONTEXT.
+    pub context: String,
 }
 
 impl From<postgres::Error> for PgError {
@@ -65,12 +67,11 @@ impl From<postgres::Error> for PgError {
         match error.as_db_error() {
             Some(error) => {
                 let detail = error.detail().unwrap_or_default();
-                Self {
-                    code: error.code().code().to_owned(),
-                    message: format!("{}\n{detail}", error.message()),
-                }
+                let context = error.where_().unwrap_or_default().to_owned();
+                let message = format!("{}\n{detail}", error.message());
+                Self { code: error.code().code().to_owned(), message, context }
             }
-            None => Self { code: String::new(), message: error.to_string() },
+            None => Self { code: String::new(), message: error.to_string(), context: String::new() },
         }
     }
 }

@@ -114,6 +114,8 @@ fn a_bad_row_takes_everything_back_and_says_where_it_is() {
         let error = loading.error("'bad', 'numbers', columns => 'n = value'");
         assert_eq!(error.code, "38000", "{error:?}");
         assert!(error.message.contains("bad [0] at offset 1, column n"), "{error:?}");
+        // It is read by people.
+        assert!(error.context.lines().count() <= 6, "{error:?}");
         assert_eq!(loading.positions(), Vec::<String>::new());
     }
 }

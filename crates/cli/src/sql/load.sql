@@ -212,7 +212,11 @@ DECLARE
     gone record;
     taken jsonb;
     copied int8;
+    command text;
     stage text;
+    stage_types text[];
+    stage_format text;
+    with_records boolean;
     statements text[];
     statement text;
     wanted int4[] := partitions;
@@ -260,23 +264,18 @@ BEGIN
         SELECT format('%I.%I (%s)', nspname, relname, (SELECT string_agg(quote_ident(name), ', ') FROM unnest(map.names) name))
           INTO relation
           FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = loaded_target;
-        SELECT run.copied, run.taken INTO copied, taken FROM kcopy.copy_from(
-            relation,
-            kcopy.consume_command(topic, map.list, wanted, known.starts,
-                start, known.cluster_id, on_error,
-                max_rows, max_bytes, max_ms, accept_loss, false, map.format, report),
-            map.format, report
-        ) run;
+        -- The arguments have values before the call: an error quotes the statement that it comes from.
+        command := kcopy.consume_command(topic, map.list, wanted, known.starts, start, known.cluster_id, on_error,
+            max_rows, max_bytes, max_ms, accept_loss, false, map.format, report);
+        SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, map.format, report);
     ELSE
-        SELECT staged.stage, staged.copied, staged.taken INTO stage, copied, taken FROM kcopy.stage(
-            current_user::text, map.list,
-            -- What may be rejected is judged by the INSERT, one by one.
-            CASE WHEN on_error = 'skip' THEN array_fill('text'::text, ARRAY[cardinality(map.names)]) ELSE map.types END,
-            topic, wanted, known.starts, start, known.cluster_id,
-            on_error, max_rows, max_bytes, max_ms, accept_loss, false, mode = 'upsert' OR on_error = 'skip',
-            CASE WHEN on_error = 'skip' OR map.has_types OR pg_client_encoding() <> 'UTF8' THEN 'text' ELSE 'binary' END
-        ) staged;
-        IF mode = 'upsert' OR on_error = 'skip' THEN
+        with_records := mode = 'upsert' OR on_error = 'skip';
+        -- What may be rejected is judged by the INSERT, one by one.
+        stage_types := CASE WHEN on_error = 'skip' THEN array_fill('text'::text, ARRAY[cardinality(map.names)]) ELSE map.types END;
+        stage_format := CASE WHEN on_error = 'skip' OR map.has_types OR pg_client_encoding() <> 'UTF8' THEN 'text' ELSE 'binary' END;
+        SELECT * INTO stage, copied, taken FROM kcopy.stage(current_user::text, map.list, stage_types, topic, wanted, known.starts,
+            start, known.cluster_id, on_error, max_rows, max_bytes, max_ms, accept_loss, false, with_records, stage_format);
+        IF with_records THEN
             expected := expected || ARRAY['kcopy_partition', 'kcopy_offset', 'kcopy_key', 'kcopy_value'];
         END IF;
     END IF;

@@ -161,6 +161,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     report uuid := gen_random_uuid();
+    relation text;
+    command text;
     names text[] := '{}';
     defined text[] := '{}';
     type text;
@@ -185,12 +187,11 @@ BEGIN
     END IF;
     stage := 'kcopy_stage_' || replace(gen_random_uuid()::text, '-', '');
     EXECUTE pg_catalog.format('CREATE TEMPORARY TABLE %I (%s) ON COMMIT DROP', stage, array_to_string(defined, ', '));
-    SELECT run.copied, run.taken INTO copied, taken FROM kcopy.copy_from(
-        pg_catalog.format('pg_temp.%I (%s)', stage, array_to_string(names, ', ')),
-        kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
-            max_rows, max_bytes, max_ms, accept_loss, dry_run, format, report),
-        format, report
-    ) run;
+    relation := pg_catalog.format('pg_temp.%I (%s)', stage, array_to_string(names, ', '));
+    -- The arguments have values before the call: an error quotes the statement that it comes from.
+    command := kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
+        max_rows, max_bytes, max_ms, accept_loss, dry_run, format, report);
+    SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, format, report);
     EXECUTE pg_catalog.format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
 END
 $body$;
