@@ -6,7 +6,7 @@ use kcopy_mini_broker::{Fault, FaultAction, MiniCluster};
 use kcopy_tests::{Broker, DEADLINE, Database, Loading, Running, program};
 use kcopy_wire::{
     ApiKey, ErrorCode,
-    records::{BatchBuilder, BatchOptions, Compression, Headers, ProducerStamp},
+    records::{BatchBuilder, BatchOptions, Compression, EndTxnMarker, Headers, ProducerStamp},
 };
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -91,6 +91,14 @@ impl Ways {
         }
     }
 
+    /// `next_offset leader_epoch` of both.
+    fn expect_positions(&mut self, position: &str) {
+        let positions =
+            "select target::regclass, next_offset || ' ' || leader_epoch from kcopy.offsets order by 1";
+        let expected = ["by_sql", "by_wire"].map(|table| format!("{table}|{position}"));
+        assert_eq!(self.loading.database.rows(positions), expected);
+    }
+
     fn wait_for_rows(&mut self, count: &str) {
         let until = Instant::now() + DEADLINE;
         while self.loading.database.value("select count(*) from by_wire") != count {
@@ -130,6 +138,88 @@ fn a_log_that_was_cut_short_and_has_grown_again_is_a_gap() {
     log.write(110..111);
     ways.load(&[], "");
     ways.expect_rows("0 1 2 3 4 5 6 103 104 105 106 107 108 109 110");
+}
+
+#[test]
+fn control_records_of_a_later_leader_are_no_gap() {
+    let log = Log::new();
+    log.write(0..3);
+    let mut ways = Ways::new(&log);
+    ways.load(&[], "");
+    log.lose_from(3);
+    // Nothing was written by the new leader: whose are the records that were read?
+    ways.load(&[], "");
+    ways.expect_positions("3 0");
+    let marker = EndTxnMarker { committed: false, coordinator_epoch: 0 };
+    let stamp = ProducerStamp { id: 1, epoch: 0, base_sequence: 0, transactional: true };
+    let options = BatchOptions::new(Compression::None);
+    let marker = BatchBuilder::control(options, 1_700_000_000_000, stamp, marker).expect("a marker");
+    log.runtime.block_on(log.cluster.append_batch(TOPIC, 0, marker)).expect("appended");
+    for _ in 0..2 {
+        ways.load(&[], "");
+        ways.expect_positions("4 1");
+    }
+    log.write(4..5);
+    ways.load(&[], "");
+    ways.expect_rows("0 1 2 4");
+    ways.expect_positions("5 1");
+}
+
+#[test]
+fn the_epochs_of_a_topic_that_is_gone_mean_nothing_in_the_next() {
+    let log = Log::new();
+    log.lose_from(0);
+    log.write(0..3);
+    let mut ways = Ways::new(&log);
+    ways.load(&[], "");
+    ways.expect_positions("3 1");
+    let brokers = ways.loading.broker.bootstrap().to_owned();
+    let topic = |words: &[&str]| {
+        kcopy_tests::run(program("kcopy").arg("topic").args(words).args(["-b", &brokers])).expect_success();
+    };
+    topic(&["delete", TOPIC]);
+    topic(&["create", TOPIC]);
+    // Its log begins just where the positions stand.
+    log.write(100..105);
+    topic(&["trim", TOPIC, "--before", "3"]);
+    ways.load(&["--accept-loss"], ", accept_loss => true");
+    ways.expect_rows("0 1 2 103 104");
+    ways.expect_positions("5 0");
+}
+
+#[test]
+fn an_election_between_the_check_and_the_first_record_is_noticed() {
+    // The new log ends where the old one did, or behind it.
+    for numbers in [3..5, 3..6] {
+        let log = Log::new();
+        log.write(0..5);
+        let mut ways = Ways::new(&log);
+        ways.load(&[], "");
+        // It has asked where its epoch ends, and asks for the end of the log.
+        let away = Fault::new(FaultAction::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER)).api(ApiKey::ListOffsets);
+        log.runtime.block_on(log.cluster.inject(away)).expect("a fault");
+        let asked = || log.runtime.block_on(log.cluster.request_count(ApiKey::ListOffsets)).expect("a count");
+        let before = asked();
+        let mut session = ways.loading.database.connect();
+        let load = std::thread::spawn(move || {
+            session.batch_execute(&format!("select * from kcopy.load('{TOPIC}', 'by_sql')"))
+        });
+        let until = Instant::now() + DEADLINE;
+        while asked() == before {
+            assert!(Instant::now() < until && !load.is_finished(), "it never asks");
+            std::thread::yield_now();
+        }
+        log.lose_from(3);
+        log.write(numbers.start + 100..numbers.end + 100);
+        log.runtime.block_on(log.cluster.clear_faults()).expect("no faults");
+        let ended = load.join().expect("a result");
+        assert_eq!(ended.is_ok(), numbers.end == 5, "there was something to read: {ended:?}");
+        ways.expect_gap(
+            "cut short at 3 and written anew from there: offsets 3 to 4 were loaded and are others now",
+            "cannot go on at offset 5: the log was truncated: its leader epoch 0 ends at offset 3",
+        );
+        ways.expect_rows("0 1 2 3 4");
+    }
 }
 
 #[test]

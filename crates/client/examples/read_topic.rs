@@ -41,7 +41,7 @@ fn main() -> Result<()> {
                     bytes += record.value.map_or(0, <[u8]>::len) as u64;
                 }
             }
-            Event::EndOfPartition { topic, partition, offset } => {
+            Event::EndOfPartition { topic, partition, offset, .. } => {
                 eprintln!("end of {topic} [{partition}] at {offset}");
             }
             _ => {}

@@ -101,6 +101,7 @@ async fn an_offset_that_is_not_there_is_an_error_that_says_what_is() {
         high_watermark: 10,
         last_stable_offset: 10,
         leader_epoch: None,
+        last_epoch: None,
     };
     let mut consumer = client.consume(vec![range.clone()], config.clone()).unwrap();
     for _ in 0..2 {

@@ -144,7 +144,11 @@ impl Survey<'_> {
                     let cut = cut.get(&(assigned.topic.clone(), assigned.partition)).copied();
                     let loss = loss(&stored, cluster_id.as_deref(), &seen, cut);
                     match loss {
-                        None => stored.next_offset,
+                        None => {
+                            // What becomes of the log from here on is noticed while it is read.
+                            seen.range.last_epoch = stored.leader_epoch;
+                            stored.next_offset
+                        }
                         Some(loss) if !self.plan.accepts_loss => {
                             return Err(Trouble::Final(format!(
                                 "{} [{}]: {}; --accept-loss goes on at offset {}",

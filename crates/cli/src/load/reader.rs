@@ -92,10 +92,12 @@ impl<'a> Reader<'a> {
             };
             match event {
                 Some(Event::Batch(batch)) => self.take(&batch)?,
-                Some(Event::EndOfPartition { topic, partition, offset }) => {
+                Some(Event::EndOfPartition { topic, partition, offset, leader_epoch }) => {
                     if let Some(at) = self.place_of(&topic, partition) {
                         let cursor = &mut self.cursors[at];
                         cursor.next = cursor.next.max(offset);
+                        // Control records may be of a later leader than the last record.
+                        cursor.leader_epoch = leader_epoch.or(cursor.leader_epoch);
                         // A position that only control records have moved is worth a transaction, but not
                         // an urgent one.
                         self.batch.since.get_or_insert_with(Instant::now);

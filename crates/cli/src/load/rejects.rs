@@ -38,7 +38,7 @@ impl Reread {
     async fn read(&self, range: &PartitionRange, offset: i64) -> Result<Content, Trouble> {
         let failed = |error: kcopy_client::Error| Trouble::kafka(&error);
         let mut range = range.clone();
-        (range.start, range.end) = (offset, Some(offset + 1));
+        (range.start, range.end, range.last_epoch) = (offset, Some(offset + 1), None);
         range.high_watermark = range.high_watermark.max(offset + 1);
         range.last_stable_offset = range.last_stable_offset.max(offset + 1);
         let (topic, partition) = (range.topic.clone(), range.partition);

@@ -135,8 +135,7 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
 #[derive(Default)]
 struct Partitions {
     ranges: Vec<PartitionRange>,
-    /// Of each: the leader epoch that may have written what is before its next offset, and the records
-    /// that were written.
+    /// Of each: the leader epoch of what is before its next offset, and the records that were written.
     done: Vec<(Option<i32>, u64)>,
     index: HashMap<(Str, i32), usize>,
     /// The next offset of each: what may be committed once all before it is written.
@@ -164,7 +163,7 @@ impl Partitions {
                 .map(key)
                 .collect(),
             open: ranges.len(),
-            done: positions.epochs.into_iter().map(|epoch| (epoch, 0)).collect(),
+            done: ranges.iter().map(|range| (range.last_epoch, 0)).collect(),
             ranges: positions.ranges,
         }
     }
@@ -176,13 +175,6 @@ impl Partitions {
             self.done[*at].0 = epoch.max(self.done[*at].0);
             self.done[*at].1 += records;
         }
-    }
-
-    /// All before the pinned end is read. What follows the last record may come from a later leader.
-    fn reach_end(&mut self, topic: &Str, partition: i32, offset: i64) {
-        let at = self.index.get(&(topic.clone(), partition));
-        let epoch = at.and_then(|at| self.ranges[*at].leader_epoch);
-        self.advance(topic, partition, offset, 0, epoch);
     }
 
     fn into_reports(self) -> Vec<PartitionReport> {
@@ -257,8 +249,8 @@ impl Run<'_> {
                 {
                     return Ok(());
                 }
-                Event::EndOfPartition { topic, partition, offset } => {
-                    self.partitions.reach_end(&topic, partition, offset);
+                Event::EndOfPartition { topic, partition, offset, leader_epoch } => {
+                    self.partitions.advance(&topic, partition, offset, 0, leader_epoch);
                     self.tell_end(&topic, partition, offset);
                 }
                 _ => {}

@@ -22,8 +22,6 @@ use crate::{
 pub(super) struct Positions {
     /// The partitions, in the order of the topics.
     pub ranges: Vec<PartitionRange>,
-    /// For each of them the leader epoch that a given start came with.
-    pub epochs: Vec<Option<i32>>,
     /// What the group had committed.
     pub committed: HashMap<(Str, i32), i64>,
 }
@@ -78,9 +76,13 @@ pub(super) async fn find(
     for range in &mut ranges {
         let committed = committed.get(&(range.topic.clone(), range.partition)).copied();
         range.end = end(plan, range, committed);
+        // Behind a gap the log is another one, even where it begins at the same offset.
+        range.last_epoch = match report.has_gap(&range.topic, range.partition) {
+            true => None,
+            false => exact::given_epoch(plan, range),
+        };
     }
-    let epochs = ranges.iter().map(|range| exact::given_epoch(plan, range)).collect();
-    Ok(Positions { ranges, epochs, committed })
+    Ok(Positions { ranges, committed })
 }
 
 async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Failure> {

@@ -43,7 +43,7 @@ const MAX_SWEPT: usize = 10_000;
 pub(super) struct PartitionReport {
     pub(super) range: PartitionRange,
     pub(super) next_offset: i64,
-    /// The leader epoch that may have written what is before `next_offset`.
+    /// The leader epoch of what is before `next_offset`, as far as it was read.
     pub(super) leader_epoch: Option<i32>,
     pub(super) records: u64,
 }
@@ -79,6 +79,10 @@ impl Report {
 
     pub(super) fn add_gap(&mut self, topic: &Str, partition: i32, reason: String) {
         self.gaps.insert((topic.clone(), partition), reason);
+    }
+
+    pub(super) fn has_gap(&self, topic: &Str, partition: i32) -> bool {
+        self.gaps.contains_key(&(topic.clone(), partition))
     }
 
     /// Whether one more record can be taken in. The first always can, so that each run gets on.

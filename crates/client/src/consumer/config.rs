@@ -152,4 +152,7 @@ pub struct PartitionRange {
     /// The newest leader epoch that may have written what is before `last_stable_offset`; None where the
     /// broker does not say (before 2.1).
     pub leader_epoch: Option<i32>,
+    /// The leader epoch of the records before `start`, where the caller has read them: a log that parts from them there
+    /// is an error instead of read. None at first.
+    pub last_epoch: Option<i32>,
 }

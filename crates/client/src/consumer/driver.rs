@@ -131,6 +131,7 @@ impl Driver {
                 config.partition_max_bytes,
                 retry.clone(),
             );
+            partition.last_fetched_epoch = range.last_epoch;
             // Known already: no fetch need come back empty to see it.
             if let Some(offset) = partition.tell_end_at(visible_end) {
                 ends.push(end_of(&partition, offset));
@@ -383,7 +384,12 @@ fn is_due(partition: &Partition, place: Place) -> bool {
 }
 
 pub(super) fn end_of(partition: &Partition, offset: i64) -> RawEvent {
-    RawEvent::EndOfPartition { topic: partition.topic.clone(), partition: partition.index, offset }
+    RawEvent::EndOfPartition {
+        topic: partition.topic.clone(),
+        partition: partition.index,
+        offset,
+        leader_epoch: partition.last_fetched_epoch,
+    }
 }
 
 fn fetch_request(

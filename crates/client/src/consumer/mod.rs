@@ -53,7 +53,7 @@ const MAX_DELIVERIES: usize = 256;
 ///                 println!("{} {:?}", record.offset, record.value);
 ///             }
 ///         }
-///         Event::EndOfPartition { topic, partition, offset } => {
+///         Event::EndOfPartition { topic, partition, offset, .. } => {
 ///             println!("{topic} [{partition}] ends at {offset}");
 ///         }
 ///         _ => {}
@@ -86,6 +86,9 @@ pub enum Event {
         partition: i32,
         /// The offset to go on at.
         offset: i64,
+        /// The leader epoch of what is before it, control records among it; as the range had it where nothing was
+        /// read, and None where that is not known.
+        leader_epoch: Option<i32>,
     },
 }
 
@@ -99,7 +102,7 @@ enum Delivery {
 #[derive(Debug)]
 enum RawEvent {
     Batch(RawBatch),
-    EndOfPartition { topic: Str, partition: i32, offset: i64 },
+    EndOfPartition { topic: Str, partition: i32, offset: i64, leader_epoch: Option<i32> },
 }
 
 impl Client {
@@ -195,8 +198,8 @@ impl Consumer {
                 self.ready.clear();
                 self.ended = Some(Err(error.clone()));
             }),
-            RawEvent::EndOfPartition { topic, partition, offset } => {
-                Ok(Event::EndOfPartition { topic, partition, offset })
+            RawEvent::EndOfPartition { topic, partition, offset, leader_epoch } => {
+                Ok(Event::EndOfPartition { topic, partition, offset, leader_epoch })
             }
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Partition {
     /// Where it is fetched from, and the leader epoch that is claimed there.
     pub(super) owner: Option<Place>,
     pub(super) leader_epoch: Option<i32>,
-    /// The leader epoch of the last batch that was taken: a log that has another one there was cut short and has
+    /// The leader epoch of the last batch that was taken, or else of what is before the start: a log that has another one there was cut short and has
     /// grown again (KIP-595).
     pub(super) last_fetched_epoch: Option<i32>,
     /// A replica nearby that the leader has pointed to (KIP-392).

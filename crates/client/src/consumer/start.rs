@@ -98,6 +98,7 @@ fn range(
         high_watermark,
         last_stable_offset,
         leader_epoch: latest.leader_epoch,
+        last_epoch: None,
     })
 }
 

@@ -272,6 +272,7 @@ fn range(end: i64) -> PartitionRange {
         high_watermark: end,
         last_stable_offset: end,
         leader_epoch: None,
+        last_epoch: None,
     }
 }
 
