@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kcopy_tests::{DEADLINE, Line, Running, WireLoad, kill, program};
+use kcopy_tests::{DEADLINE, Line, Running, WireLoad, kill, program, run};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -214,4 +214,19 @@ fn a_table_that_somebody_else_has_locked_is_waited_for_and_he_is_named() {
     let ended = load.finish().expect_code(143);
     let named = format!("process {process} (vacuum full: idle in transaction, in its transaction for ");
     assert!(ended.stderr.contains(&named), "{ended:?}");
+}
+
+#[test]
+fn a_lock_timeout_of_the_users_own_is_left_as_it_is() {
+    let (setting, topic) = setting();
+    let mut other = setting.database.connect();
+    other.batch_execute("begin; lock table frozen in share mode").expect("a lock");
+    setting.produce(&topic, &lines(0, 10));
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "frozen", "-b", setting.broker.bootstrap(), "--timeout", "1s"]);
+    command.args(["-d", &setting.database.url()]).env("PGOPTIONS", "-c lock_timeout=100ms");
+    // That of kcopy would take minutes.
+    let ended = run(&mut command).expect_code(1);
+    assert!(ended.stderr.contains("canceling statement due to lock timeout [55P03]"), "{ended:?}");
+    assert!(ended.stderr.contains(": idle in transaction, in its transaction for "), "{ended:?}");
 }

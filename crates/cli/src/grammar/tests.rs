@@ -278,6 +278,7 @@ fn wrong_use_says_what_is_right() {
         ("consume t --max-bytes lots", "\"lots\" is no size"),
         ("consume t --max-time 5", "\"5\" is no duration"),
         ("consume t --max-messages 0", "0 is not in"),
+        ("load t --into t --write-timeout 10ms", "an answer is waited for 1s to 1d"),
         ("consume t --format yaml", "possible values: text, csv, binary, json, raw"),
         ("consume t --template x --columns key", "--columns has no meaning beside --template"),
         ("consume t --template %z", "--template: "),

@@ -198,16 +198,16 @@ fn config(settings: &Settings, host: &HostSettings) -> Config {
     if settings.needs_writable {
         config.target_session_attrs(config::TargetSessionAttrs::ReadWrite);
     }
-    if let Some(idle) = settings.keepalive.idle {
+    if let Some(idle) = settings.keepalive.idle.filter(|time| !time.is_zero()) {
         config.keepalives_idle(idle);
     }
-    if let Some(interval) = settings.keepalive.interval {
+    if let Some(interval) = settings.keepalive.interval.filter(|time| !time.is_zero()) {
         config.keepalives_interval(interval);
     }
-    if let Some(count) = settings.keepalive.count {
+    if let Some(count) = settings.keepalive.count.filter(|count| *count > 0) {
         config.keepalives_retries(count);
     }
-    if let Some(timeout) = settings.keepalive.user_timeout {
+    if let Some(timeout) = settings.keepalive.user_timeout.filter(|time| !time.is_zero()) {
         config.tcp_user_timeout(timeout);
     }
     config

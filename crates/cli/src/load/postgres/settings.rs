@@ -112,7 +112,7 @@ pub enum ChannelBinding {
     Require,
 }
 
-/// libpq's keepalive parameters; None is the system's own.
+/// libpq's keepalive parameters. Zero is the system's own; None was left to us.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keepalive {
     /// Whether they are on.
@@ -128,7 +128,7 @@ pub struct Keepalive {
 }
 
 impl Keepalive {
-    /// Fills in what was left to the system, whose hours are of no use here.
+    /// Fills in what was not said: the system's own hours are of no use here.
     pub fn or_within(&mut self, limit: Duration) {
         self.idle = self.idle.or(Some(Duration::from_secs(30)));
         self.interval = self.interval.or(Some(Duration::from_secs(10)));
@@ -294,11 +294,10 @@ fn checked(parameters: &Parameters, environment: &Environment<'_>) -> Result<Set
         is_random_order: is_random_order.unwrap_or(false),
         keepalive: Keepalive {
             is_on: choice(parameters, "keepalives", &[("0", false), ("1", true)])?.unwrap_or(true),
-            idle: seconds(parameters, "keepalives_idle")?.filter(|time| !time.is_zero()),
-            interval: seconds(parameters, "keepalives_interval")?.filter(|time| !time.is_zero()),
-            count: number(parameters, "keepalives_count")?.filter(|count| *count > 0),
+            idle: seconds(parameters, "keepalives_idle")?,
+            interval: seconds(parameters, "keepalives_interval")?,
+            count: number(parameters, "keepalives_count")?,
             user_timeout: number(parameters, "tcp_user_timeout")?
-                .filter(|time| *time > 0)
                 .map(|time: u32| Duration::from_millis(time.into())),
         },
     })

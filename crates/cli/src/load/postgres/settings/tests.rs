@@ -62,3 +62,16 @@ fn sslmodes_need_what_they_check_against() {
         assert!(error.contains(reason), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_line_that_is_dead_is_noticed_before_hours_have_passed_unless_somebody_wants_that() {
+    let seconds = |count| Some(Duration::from_secs(count));
+    let keepalive = |text: &str| {
+        let mut keepalive = gather(text, &[ME], &[]).unwrap().keepalive;
+        keepalive.or_within(Duration::from_secs(300));
+        (keepalive.idle, keepalive.interval, keepalive.count, keepalive.user_timeout)
+    };
+    assert_eq!(keepalive(""), (seconds(30), seconds(10), Some(3), seconds(300)));
+    let own = "keepalives_idle=60 keepalives_interval=0 keepalives_count=9 tcp_user_timeout=0";
+    assert_eq!(keepalive(own), (seconds(60), seconds(0), Some(9), seconds(0)));
+}
