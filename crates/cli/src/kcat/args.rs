@@ -135,7 +135,7 @@ impl Args {
     /// A letter without a value; also a letter that takes one and got an empty one.
     fn switch(&mut self, letter: u8) -> Result<(), Refusal> {
         match letter {
-            b'P' | b'C' | b'L' | b'Q' => self.set_mode(letter)?,
+            b'P' | b'C' | b'L' | b'Q' => self.set_mode(letter),
             b'e' => self.exit_at_end = true,
             b'E' => self.keep_going = true,
             b'J' => self.json = true,
@@ -156,23 +156,17 @@ impl Args {
         Ok(())
     }
 
-    fn set_mode(&mut self, letter: u8) -> Result<(), Refusal> {
-        match self.mode {
-            Some(mode) if mode != letter => Err(Refusal::Fatal(format!(
-                "Do not mix modes: -{} seen when -{} already set",
-                letter as char, mode as char
-            ))),
-            _ => {
-                self.mode = Some(letter);
-                Ok(())
-            }
+    /// The last mode counts, as in kcat 1.7.1. Its unreleased successor refuses the second: hence the notice.
+    fn set_mode(&mut self, letter: u8) {
+        if let Some(mode) = self.mode.replace(letter).filter(|mode| *mode != letter) {
+            self.notices.push(format!("-{} counts: -{} came before it", letter as char, mode as char));
         }
     }
 
     /// A letter with its value.
     fn option(&mut self, letter: u8, value: &[u8]) -> Result<(), Refusal> {
         match letter {
-            b'G' | b'M' => self.set_mode(letter)?,
+            b'G' | b'M' => self.set_mode(letter),
             b't' => self.topics.push(text(letter, value)?.to_owned()),
             b'p' => self.partition = partition(value)?,
             b'b' => self.brokers = Some(text(letter, value)?.to_owned()),

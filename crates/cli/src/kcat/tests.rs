@@ -100,7 +100,6 @@ fn refusals_have_kcats_texts() {
             "% ERROR: -t: partition a [0] occurs twice, and each must only occur once",
         ),
         ("-C -b x -t t a b", "Error: file/topic list only allowed in producer(-P)/kafkaconsumer(-G) mode"),
-        ("-b x -L -C", "% ERROR: Do not mix modes: -C seen when -L already set"),
         ("-P -b x -t t -l a b", "% ERROR: Only one file allowed for line mode (-l)"),
         ("-P -b x -t t -H =v", "% ERROR: Expected -H \"name=value..\" or -H \"name\""),
         ("-P -b x -t t -K \\xzz", "% ERROR: Delimiter \\xzz expects hex number"),
@@ -190,6 +189,20 @@ fn the_mode_is_chosen_by_the_terminal() {
     assert!(matches!(plan, Plan::Consume(_)));
     assert_eq!(notice(plan), ["Auto-selecting Consumer mode (use -P or -C to override)"]);
     assert_eq!(notice(parse("-b x -t t -C").unwrap()), [""; 0]);
+}
+
+#[test]
+fn the_last_mode_counts() {
+    for (line, notice) in [
+        ("-b x -t t -C -P", &["-P counts: -C came before it"][..]),
+        ("-b x -t t -LP", &["-P counts: -L came before it"]),
+        ("-b x -t t -G g -C -P", &["-C counts: -G came before it", "-P counts: -C came before it"]),
+        ("-b x -t t -P -P", &[]),
+    ] {
+        assert_eq!(produce(line).common.notices, notice, "{line}");
+    }
+    assert!(matches!(parse("-b x -C -L -t t"), Ok(Plan::ListMetadata(_))));
+    assert!(parse("-b x -C -G g t").unwrap_err().contains("-G comes in a later release"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ const USAGE: &str = r#"
 General options:
   -C | -P | -L | -Q  Mode: consume, produce, list metadata, query offsets.
                      Without one: consume if stdin is a terminal, else produce.
+                     Of several the last counts.
   -t <topic>         Topic to consume from, produce to, or list
   -p <partition>     Partition; -1 (default) is all, or the partitioner's choice
   -b <brokers,..>    Brokers to ask first: host[:port], port 9092 if none is given
