@@ -225,7 +225,11 @@ impl Args {
                     self.stop = Some(Stop::Timestamp(number(timestamp)?));
                     return Ok(());
                 }
-                (.., Some(back)) => Start::BeforeEnd(number(back)?),
+                (.., Some(back)) => match number(back)? {
+                    // A number, and none below zero: kcat's -0 is the offset 0.
+                    0 => Start::Offset(0),
+                    back => Start::BeforeEnd(back),
+                },
                 _ => Start::Offset(number(value)?),
             },
         };

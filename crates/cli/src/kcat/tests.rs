@@ -212,6 +212,7 @@ fn offsets() {
         ("-o end", Start::End, None),
         ("-o 5", Start::Offset(5), None),
         ("-o -5", Start::BeforeEnd(5), None),
+        ("-o -0", Start::Offset(0), None),
         ("-o s@5", Start::Timestamp(5), None),
         ("-o s@5 -o e@9", Start::Timestamp(5), Some(Stop::Timestamp(9))),
         ("-o e@9 -o 3", Start::Offset(3), Some(Stop::Timestamp(9))),
