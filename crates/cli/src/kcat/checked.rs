@@ -180,6 +180,14 @@ fn query(args: Args, common: Common) -> Result<Plan, Refusal> {
     for text in &args.topics {
         let query = offset_query(text)
             .ok_or_else(|| Refusal::Fatal("-t: expected \"topic:partition:offset_or_timestamp\"".into()))?;
+        // Kafka has numbers below these for what brokers keep in remote storage; without any, they answer 0.
+        if query.timestamp < LARGEST_TIMESTAMP {
+            return Err(Refusal::Fatal(format!(
+                "-t: {} is no timestamp (expected milliseconds, -1 for the end, -2 for the beginning, or -3 for the \
+                 record with the largest timestamp)",
+                query.timestamp
+            )));
+        }
         if queries.iter().any(|it| it.topic == query.topic && it.partition == query.partition) {
             return Err(Refusal::Fatal(format!(
                 "-t: partition {} [{}] occurs twice, and each must only occur once",
@@ -190,6 +198,9 @@ fn query(args: Args, common: Common) -> Result<Plan, Refusal> {
     }
     Ok(Plan::QueryOffsets(Box::new(QueryOffsets { common, queries, json: args.json })))
 }
+
+/// The least of the protocol's numbers that stand for a place and not for a time.
+const LARGEST_TIMESTAMP: i64 = -3;
 
 /// `topic:partition:timestamp`.
 fn offset_query(text: &str) -> Option<OffsetQuery> {

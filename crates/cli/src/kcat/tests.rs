@@ -96,6 +96,11 @@ fn refusals_have_kcats_texts() {
         ("-Q -b x", "Error: -t <topic>:<partition>:<offset_or_timestamp> missing"),
         ("-Q -b x -t a", "% ERROR: -t: expected \"topic:partition:offset_or_timestamp\""),
         (
+            "-Q -b x -t a:0:-4",
+            "% ERROR: -t: -4 is no timestamp (expected milliseconds, -1 for the end, -2 for the beginning, or -3 for \
+             the record with the largest timestamp)",
+        ),
+        (
             "-Q -b x -t a:0:1 -t a:0:2",
             "% ERROR: -t: partition a [0] occurs twice, and each must only occur once",
         ),
@@ -285,8 +290,8 @@ fn producing() {
 
 #[test]
 fn queries_and_lists() {
-    let Plan::QueryOffsets(plan) = parse("-t a:0:5 -Q -b x -t a:1:-1 -J").unwrap() else { panic!() };
-    assert_eq!(plan.queries.len(), 2);
+    let Plan::QueryOffsets(plan) = parse("-t a:0:5 -Q -b x -t a:1:-1 -t a:2:-3 -J").unwrap() else { panic!() };
+    assert_eq!(plan.queries.len(), 3);
     assert_eq!(plan.queries[1], OffsetQuery { topic: "a".into(), partition: 1, timestamp: -1 });
     assert!(plan.json);
     let Plan::ListMetadata(plan) = parse("-L -b x -t t -m 2").unwrap() else { panic!() };

@@ -88,7 +88,9 @@ Metadata (-L):
 
 Offsets by time (-Q):
   -t <t>:<p>:<ms>    Offset of the first message of that time or later in
-                     partition p of topic t; may be repeated
+                     partition p of topic t; may be repeated. For <ms>, -1 is
+                     the end, -2 the beginning, and -3 the record with the
+                     largest timestamp.
   -J                 As JSON
 
 Format string:

@@ -32,7 +32,7 @@ pub struct OffsetQuery {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Milliseconds since the epoch; -1 is the end and -2 the beginning, as in the protocol.
+    /// Milliseconds since the epoch; -1 is the end, -2 the beginning and -3 the largest timestamp, as in the protocol.
     pub timestamp: i64,
 }
 
