@@ -121,6 +121,27 @@ fn a_dead_address_is_tried_until_the_timeout_by_who_reads_too() {
 }
 
 #[test]
+fn offsets_that_are_not_found_are_no_output() {
+    let broker = Broker::start();
+    let topic = ten(&broker, "asked");
+    let (there, missing) = (format!("{topic}:0:-1"), format!("{topic}:7:-1"));
+    let dead =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string();
+    for (at, query) in [(broker.bootstrap(), &missing), (&dead, &there)] {
+        for format in [&[][..], &["-J"]] {
+            let arguments = [&["-Q", "-m", "1", "-b", at, "-t", query], format].concat();
+            let output = run(program("kcat").args(arguments)).expect_code(1);
+            assert_eq!(output.text(), "");
+            assert!(output.stderr.contains("% ERROR: offsets_for_times failed: "), "{}", output.stderr);
+        }
+    }
+    let output = broker.kcat(&["-Q", "-t", &missing, "-t", &there], b"").expect_code(1);
+    let expected =
+        format!("{topic} [7] offset -1: Broker: Unknown topic or partition\n{topic} [0] offset 10\n");
+    assert_eq!(output.text(), expected);
+}
+
+#[test]
 fn changes_of_topics_are_a_document_for_programs() {
     let broker = Broker::start();
     let topic = broker.topic("changes");

@@ -1,11 +1,11 @@
 //! kcat's `-L` and `-Q`, and `kcopy cluster describe`.
 
-use kcopy_client::{IsolationLevel, OffsetSpec};
+use kcopy_client::{IsolationLevel, OffsetSpec, wire::ErrorCode};
 
 use super::{failure::Failure, print::print, session::Session, view};
 use crate::{
     kcat::metadata::{self, MetadataView, OffsetAnswer, error_text},
-    plan::{ClusterDescribe, ListMetadata, QueryOffsets, Shape},
+    plan::{ClusterDescribe, ListMetadata, OffsetQuery, QueryOffsets, Shape},
     tables,
     view::ClusterView,
 };
@@ -34,10 +34,10 @@ pub(super) fn list(plan: &ListMetadata) -> Result<(), Failure> {
 /// `-Q`.
 ///
 /// # Errors
-/// No broker answers, or a partition that was asked for is not there.
+/// No broker answers, or a partition that was asked for is not there. Where others are, stdout shows them all.
 pub(super) fn offsets(plan: &QueryOffsets) -> Result<(), Failure> {
     let session = Session::new(&plan.common)?;
-    let question = |query: &crate::plan::OffsetQuery| {
+    let question = |query: &OffsetQuery| {
         let spec = match query.timestamp {
             -1 => OffsetSpec::Latest,
             -2 => OffsetSpec::Earliest,
@@ -49,20 +49,28 @@ pub(super) fn offsets(plan: &QueryOffsets) -> Result<(), Failure> {
     let questions: Vec<_> = plan.queries.iter().map(question).collect();
     let listing = session.client.list_offsets(&questions, IsolationLevel::ReadUncommitted);
     let listed = session.block_on(listing)?;
-    let mut failed = false;
+    // Where nothing was found there is no answer to print, only a reason to give. kcat does likewise.
+    if let Some(Err(error)) = listed.first()
+        && listed.iter().all(Result::is_err)
+    {
+        let reason = error.code().map_or_else(|| error.to_string(), |code| in_partition(&plan.queries[0], code));
+        return Err(Failure::Told(format!("offsets_for_times failed: {reason}")));
+    }
+    let failed = listed.iter().any(Result::is_err);
     let mut answers = Vec::with_capacity(listed.len());
     for (query, answer) in plan.queries.iter().zip(listed) {
         let (offset, error) = match answer {
             Ok(listed) => (listed.offset.unwrap_or(-1), None),
-            Err(error) => {
-                failed = true;
-                (-1, Some(error.code().map_or_else(|| error.to_string(), error_text)))
-            }
+            Err(error) => (-1, Some(error.code().map_or_else(|| error.to_string(), error_text))),
         };
         answers.push(OffsetAnswer { topic: query.topic.clone(), partition: query.partition, offset, error });
     }
     print(&if plan.json { metadata::offsets_json(&answers) + "\n" } else { metadata::offsets(&answers) })?;
     if failed { Err(Failure::AlreadyTold) } else { Ok(()) }
+}
+
+fn in_partition(query: &OffsetQuery, code: ErrorCode) -> String {
+    format!("{} [{}]: {}", query.topic, query.partition, error_text(code))
 }
 
 /// `kcopy cluster describe`.
