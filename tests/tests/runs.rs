@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kcopy_tests::{Broker, kill, program, run};
+use kcopy_tests::{Broker, Running, kill, program, run};
 use rustix::process::Signal;
 
 fn ten(broker: &Broker, name: &str) -> String {
@@ -188,6 +188,34 @@ fn files_behind_one_that_is_missing_are_sent_where_errors_are_no_end() {
     let output = broker.kcat(&["-P", "-E", "-t", &topic, &missing, &there], b"").expect_code(1);
     assert!(output.stderr.contains("% Failed to open"), "{}", output.stderr);
     assert_eq!(broker.kcat(&["-C", "-e", "-q", "-t", &topic], b"").expect_success().text(), "content\n");
+}
+
+#[test]
+fn a_reader_that_goes_ends_what_waits_for_a_silent_broker() {
+    // The system takes connections, and nobody answers them.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("its address").to_string();
+    for (name, arguments) in [
+        ("kcat", &["-L", "-m", "300"][..]),
+        ("kcat", &["-Q", "-m", "300", "-t", "t:0:-1"]),
+        ("kcat", &["-C", "-e", "-m", "300", "-t", "t"]),
+        ("kcopy", &["consume", "t", "--timeout", "5m"]),
+        ("kcopy", &["topic", "list", "--timeout", "5m"]),
+        ("kcopy", &["topic", "describe", "t", "--timeout", "5m"]),
+        ("kcopy", &["topic", "offsets", "t", "--timeout", "5m"]),
+        ("kcopy", &["cluster", "describe", "--timeout", "5m"]),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = program(name);
+        command.args(arguments).args(["-b", &address]);
+        let running = Running::start_with_stdout(&mut command, writer.into());
+        // The writing end goes with the command: only the program has one then.
+        drop(command);
+        let (connection, _) = silent.accept().expect("a connection");
+        drop(reader);
+        running.finish().expect_code(141);
+        drop(connection);
+    }
 }
 
 #[test]

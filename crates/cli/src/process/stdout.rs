@@ -3,6 +3,10 @@
 use std::{
     fmt,
     io::{self, Write},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,20 +50,14 @@ pub struct Stdout {
 }
 
 impl Stdout {
-    /// Standard output, its pipe enlarged where it is one.
-    ///
-    /// A run that waits for data notices a reader that goes away too: without that, a silent program
-    /// would keep the backend that runs it waiting for ever, beyond the reach of `statement_timeout`.
+    /// Standard output, its pipe enlarged where it is one, its reader watched as by [`watch_reader`].
     pub fn new() -> Stdout {
-        let kind = rustix::fs::fstat(stdout())
-            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
+        let kind = kind();
         if kind == FileType::Fifo {
             // Only speed is lost where the system refuses.
             let _ = fcntl_setpipe_size(stdout(), PIPE_BYTES);
         }
-        if matches!(kind, FileType::Fifo | FileType::Socket) {
-            std::thread::spawn(exit_when_reader_goes);
-        }
+        watch_reader();
         Stdout { buffer: Vec::with_capacity(BLOCK_BYTES + (BLOCK_BYTES >> 2)), kind }
     }
 
@@ -150,12 +148,39 @@ fn reader_is_gone(within: Duration) -> io::Result<bool> {
     Ok(polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
+fn kind() -> FileType {
+    rustix::fs::fstat(stdout()).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// From here on the process ends when the reader of standard output goes away, even while there is nothing to write.
+///
+/// A silent program would keep the backend that runs it waiting for ever, beyond the reach of `statement_timeout`.
+pub fn watch_reader() {
+    static STARTED: Once = Once::new();
+    if matches!(kind(), FileType::Fifo | FileType::Socket) {
+        WATCHED.store(true, Ordering::Release);
+        STARTED.call_once(|| {
+            std::thread::spawn(exit_when_reader_goes);
+        });
+    }
+}
+
+/// From here on only a write tells that the reader is gone: one that takes all and leaves at once was served well.
+pub fn leave_reader_to_writes() {
+    WATCHED.store(false, Ordering::Release);
+}
+
 fn exit_when_reader_goes() {
     let mut polled = [PollFd::from_borrowed_fd(stdout(), PollFlags::empty())];
     loop {
         match poll(&mut polled, None) {
             Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
-                std::process::exit(EXIT_READER_GONE)
+                if WATCHED.load(Ordering::Acquire) {
+                    std::process::exit(EXIT_READER_GONE)
+                }
+                return;
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,

@@ -19,7 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use self::{failure::Failure, report::report_wrong_use};
 use crate::{
-    plan::{Common, Input, Plan},
+    plan::{Common, Input, Plan, TopicAction},
     process,
 };
 
@@ -32,6 +32,9 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let Some(common) = plan.common() {
         tell_notices(common);
         trace(common);
+    }
+    if only_tells(plan) {
+        process::watch_reader();
     }
     match plan {
         Plan::Print(text) => print::print(text),
@@ -62,6 +65,19 @@ fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
         return Err(Failure::Told("standard input is closed: there is nothing to read".into()));
     }
     Ok(())
+}
+
+/// Whether all that the plan does is to answer on standard output: without a reader it is for nothing, however long
+/// brokers are silent. What changes something is carried through.
+fn only_tells(plan: &Plan) -> bool {
+    match plan {
+        Plan::Consume(_) | Plan::ListMetadata(_) | Plan::QueryOffsets(_) | Plan::ClusterDescribe(_) => true,
+        Plan::Topic(plan) => matches!(
+            plan.action,
+            TopicAction::List { .. } | TopicAction::Describe { .. } | TopicAction::Offsets { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// What the client warns of, or with `-d` all that it does, on standard error. Record values are never among it.
