@@ -125,8 +125,10 @@ fn offsets_that_are_not_found_are_no_output() {
     let broker = Broker::start();
     let topic = ten(&broker, "asked");
     let (there, missing) = (format!("{topic}:0:-1"), format!("{topic}:7:-1"));
-    let dead =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string();
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .to_string();
     for (at, query) in [(broker.bootstrap(), &missing), (&dead, &there)] {
         for format in [&[][..], &["-J"]] {
             let arguments = [&["-Q", "-m", "1", "-b", at, "-t", query], format].concat();
@@ -216,6 +218,42 @@ fn a_reader_that_goes_ends_what_waits_for_a_silent_broker() {
         running.finish().expect_code(141);
         drop(connection);
     }
+}
+
+#[test]
+fn a_record_that_is_too_large_has_its_line() {
+    let broker = Broker::start();
+    let topic = broker.create("large", 1);
+    let large = "x".repeat(2_000);
+    let input = format!("one\n\n{large}\nfour\n{large}");
+    let limit = ["-X", "message.max.bytes=1000"];
+    let kcat = |arguments: &[&str], input: &str| {
+        let arguments = [&["-P", "-t", &topic], &limit[..], arguments].concat();
+        broker.kcat(&arguments, input.as_bytes()).expect_code(1).stderr
+    };
+    for way in [&[][..], &["-k", "key"]] {
+        let stderr = kcat(way, &input);
+        assert!(
+            stderr.contains(&format!("% ERROR: line 3: topic {topic}: a record that takes ")),
+            "{stderr}"
+        );
+        let stderr = kcat(&[&["-E"], way].concat(), &input);
+        for line in [3, 5] {
+            let expected = format!("% Delivery failed for message: line {line}: a record that takes ");
+            assert!(stderr.contains(&expected), "{stderr}");
+        }
+    }
+    let stderr = kcat(&["-D", ";"], &format!("one;{large};"));
+    assert!(stderr.contains("% ERROR: row 2: topic "), "{stderr}");
+    for (format, line) in [("text", 4), ("raw", 4), ("csv", 4)] {
+        let input = format!("one\n\n3\n{large}\n");
+        let arguments = [&[&topic, "--format", format], &limit[..]].concat();
+        let stderr = broker.kcopy("produce", &arguments, input.as_bytes()).expect_code(1).stderr;
+        assert!(stderr.contains(&format!("line {line}: topic {topic}: a record that takes ")), "{stderr}");
+    }
+    // What is not sent is not copied.
+    let arguments = [&["-P", "-E", "-T", "-t", &topic], &limit[..]].concat();
+    assert_eq!(broker.kcat(&arguments, input.as_bytes()).expect_code(1).text(), "one\nfour\n");
 }
 
 #[test]

@@ -272,14 +272,32 @@ pub struct InputError(Box<InputErrorParts>);
 #[derive(Debug, Clone)]
 struct InputErrorParts {
     kind: InputErrorKind,
-    row: u64,
-    line: Option<u64>,
+    place: InputPlace,
+}
+
+/// Where in its input a record is; shown as `line 3`, `row 2, line 3` or `row 2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputPlace {
+    /// The row, counted from 1; a header line is no row.
+    pub row: u64,
+    /// The line on which the row starts, counted from 1, where the format has lines.
+    pub line: Option<u64>,
+}
+
+impl fmt::Display for InputPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) if line == self.row => write!(f, "line {line}"),
+            Some(line) => write!(f, "row {}, line {line}", self.row),
+            None => write!(f, "row {}", self.row),
+        }
+    }
 }
 
 impl InputError {
     #[cold]
-    pub(super) fn new(kind: InputErrorKind, row: u64, line: Option<u64>) -> Self {
-        InputError(Box::new(InputErrorParts { kind, row, line }))
+    pub(super) fn new(kind: InputErrorKind, place: InputPlace) -> Self {
+        InputError(Box::new(InputErrorParts { kind, place }))
     }
 
     /// What is wrong.
@@ -289,22 +307,18 @@ impl InputError {
 
     /// The row, counted from 1; a header line is no row.
     pub fn row(&self) -> u64 {
-        self.0.row
+        self.0.place.row
     }
 
     /// The line on which the row starts, counted from 1, where the format has lines.
     pub fn line(&self) -> Option<u64> {
-        self.0.line
+        self.0.place.line
     }
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.line {
-            Some(line) if line == self.0.row => write!(f, "line {line}: ")?,
-            Some(line) => write!(f, "row {}, line {line}: ", self.0.row)?,
-            None => write!(f, "row {}: ", self.0.row)?,
-        }
+        write!(f, "{}: ", self.0.place)?;
         match &self.0.kind {
             InputErrorKind::Field { column, problem } => write!(f, "column {column}: {problem}"),
             InputErrorKind::FieldCount { found, expected } => {

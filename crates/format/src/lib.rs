@@ -30,7 +30,7 @@ pub mod write;
 
 pub use self::{
     columns::Columns,
-    error::{FormatError, InputError, InputErrorKind, Problem},
+    error::{FormatError, InputError, InputErrorKind, InputPlace, Problem},
     options::{Format, FormatOptions, InvalidText, OptionError},
 };
 

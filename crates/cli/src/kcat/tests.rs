@@ -290,7 +290,9 @@ fn producing() {
 
 #[test]
 fn queries_and_lists() {
-    let Plan::QueryOffsets(plan) = parse("-t a:0:5 -Q -b x -t a:1:-1 -t a:2:-3 -J").unwrap() else { panic!() };
+    let Plan::QueryOffsets(plan) = parse("-t a:0:5 -Q -b x -t a:1:-1 -t a:2:-3 -J").unwrap() else {
+        panic!()
+    };
     assert_eq!(plan.queries.len(), 3);
     assert_eq!(plan.queries[1], OffsetQuery { topic: "a".into(), partition: 1, timestamp: -1 });
     assert!(plan.json);

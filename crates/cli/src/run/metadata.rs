@@ -53,7 +53,8 @@ pub(super) fn offsets(plan: &QueryOffsets) -> Result<(), Failure> {
     if let Some(Err(error)) = listed.first()
         && listed.iter().all(Result::is_err)
     {
-        let reason = error.code().map_or_else(|| error.to_string(), |code| in_partition(&plan.queries[0], code));
+        let reason =
+            error.code().map_or_else(|| error.to_string(), |code| in_partition(&plan.queries[0], code));
         return Err(Failure::Told(format!("offsets_for_times failed: {reason}")));
     }
     let failed = listed.iter().any(Result::is_err);

@@ -190,10 +190,12 @@ impl Run<'_> {
             match append(&mut appender, topic, &out, &mut self.receipts) {
                 Ok(()) => {}
                 Err(error) if self.goes_on_after(&error) => {
-                    eprintln!("% Delivery failed for message: {error}");
+                    eprintln!("% Delivery failed for message: {}: {error}", reader.place());
                     self.refused += 1;
+                    self.records_left -= 1;
+                    continue;
                 }
-                Err(error) => return Err(self.explain(&error)),
+                Err(error) => return Err(self.explain(&error, reader)),
             }
             if let Some(tee) = &mut self.tee {
                 tee.write_all(record.raw).map_err(Failure::writing)?;
@@ -210,25 +212,25 @@ impl Run<'_> {
         appender: &mut Appender<'_>,
         reader: &mut RecordReader,
     ) -> Result<(), Failure> {
-        let Some(mut values) = reader.values() else { return Ok(()) };
         loop {
+            let Some(values) = reader.values() else { return Ok(()) };
             let mut appended = 0;
             let limit = usize::try_from(self.records_left).unwrap_or(usize::MAX);
             let outcome = appender.append_values_blocking(
                 self.topics.default,
                 self.plan.partition,
-                values.by_ref().take(limit),
+                values.take(limit),
                 &mut appended,
             );
             self.records_left -= appended;
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) if self.goes_on_after(&error) => {
-                    eprintln!("% Delivery failed for message: {error}");
+                    eprintln!("% Delivery failed for message: {}: {error}", reader.place());
                     self.refused += 1;
                     self.records_left -= 1;
                 }
-                Err(error) => return Err(self.explain(&error)),
+                Err(error) => return Err(self.explain(&error, reader)),
             }
         }
     }
@@ -262,7 +264,7 @@ impl Run<'_> {
                     self.refused += 1;
                 }
                 Err(error) => {
-                    return Err(Failure::Told(format!("{}: {}", path.display(), self.explain(&error))));
+                    return Err(Failure::Told(format!("{}: {}", path.display(), self.of_topic(&error))));
                 }
             }
             if let Some(tee) = &mut self.tee {
@@ -282,10 +284,18 @@ impl Run<'_> {
         }
     }
 
-    fn explain(&self, error: &AppendError) -> Failure {
+    #[cold]
+    fn explain(&self, error: &AppendError, reader: &RecordReader) -> Failure {
+        Failure::Told(match error {
+            AppendError::Closed(_) => self.of_topic(error),
+            _ => format!("{}: {}", reader.place(), self.of_topic(error)),
+        })
+    }
+
+    fn of_topic(&self, error: &AppendError) -> String {
         match error {
-            AppendError::Closed(error) => Failure::Told(error.to_string()),
-            error => Failure::Told(format!("topic {}: {error}", self.plan.topic)),
+            AppendError::Closed(error) => error.to_string(),
+            error => format!("topic {}: {error}", self.plan.topic),
         }
     }
 }

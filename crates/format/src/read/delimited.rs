@@ -8,7 +8,7 @@ use super::{
     assemble::ColumnPlan,
     rows::{Form, Found, Place, Rows},
 };
-use crate::{columns::Type, options::OptionError};
+use crate::{columns::Type, error::InputPlace, options::OptionError};
 
 /// What kcat's options say about its input.
 #[derive(Debug, Clone)]
@@ -170,6 +170,11 @@ impl Splitter {
             Needle::Byte(byte) if self.key_delimiter.is_none() && self.fixed_key.is_none() => Some(byte),
             _ => None,
         }
+    }
+
+    /// Where a row is: on the line of its number, where lines are what is split.
+    pub(super) fn place(&self, row: u64) -> InputPlace {
+        InputPlace { row, line: matches!(self.delimiter, Needle::Byte(b'\n')).then_some(row) }
     }
 
     /// Whether an empty record is one at all.

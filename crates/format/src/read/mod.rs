@@ -34,7 +34,7 @@ use kcopy_wire::records::Headers;
 
 use super::{
     columns::Columns,
-    error::{InputError, InputErrorKind},
+    error::{InputError, InputErrorKind, InputPlace},
     options::{DEFAULT_MAX_RECORD_BYTES, Format, FormatOptions, OptionError},
 };
 use assemble::{Assembled, Assembler};
@@ -154,6 +154,16 @@ impl RecordReader {
         self.rows.row
     }
 
+    /// Where the row is that was begun last.
+    pub fn place(&self) -> InputPlace {
+        let row = self.rows.row;
+        match &self.kind {
+            Kind::Text(_) | Kind::Csv(_) | Kind::Json(_) => InputPlace { row, line: Some(self.rows.line) },
+            Kind::Delimited(splitter) | Kind::Raw(splitter) => splitter.place(row),
+            Kind::Binary(_) => InputPlace { row, line: None },
+        }
+    }
+
     /// The next record. None if more input is needed for it, or everything has been read.
     ///
     /// # Errors
@@ -166,17 +176,19 @@ impl RecordReader {
         let Kind::Delimited(splitter) = &mut self.kind else { return Ok(None) };
         loop {
             let Some((len, taken)) = splitter.split(self.buffer.unread(), self.buffer.at_end()) else {
-                let (max_record_bytes, row) = (self.max_record_bytes, self.rows.row + 1);
-                return match pause(&self.buffer, &mut self.finished, max_record_bytes) {
+                return match pause(&self.buffer, &mut self.finished, self.max_record_bytes) {
                     Ok(()) => Ok(None),
-                    Err(kind) => Err(InputError::new(kind, row, None)),
+                    Err(kind) => {
+                        self.rows.row += 1;
+                        Err(InputError::new(kind, splitter.place(self.rows.row)))
+                    }
                 };
             };
             self.rows.row += 1;
             let start = self.buffer.take(taken);
             if len > self.max_record_bytes {
                 let kind = InputErrorKind::TooLarge { max_record_bytes: self.max_record_bytes };
-                return Err(InputError::new(kind, self.rows.row, None));
+                return Err(InputError::new(kind, splitter.place(self.rows.row)));
             }
             if len > 0 || splitter.keeps_empty() {
                 let raw = &self.buffer.bytes()[start..start + taken];
@@ -289,8 +301,7 @@ impl RecordReader {
 
     #[cold]
     fn error(&self, kind: InputErrorKind) -> InputError {
-        let has_lines = matches!(self.kind, Kind::Text(_) | Kind::Csv(_) | Kind::Json(_));
-        InputError::new(kind, self.rows.row, has_lines.then_some(self.rows.line))
+        InputError::new(kind, self.place())
     }
 }
 

@@ -178,7 +178,7 @@ fn kcat_keys_may_be_cut_by_many_bytes() {
 fn records_are_limited() {
     let input = DelimitedInput { max_record_bytes: Some(3), ..DelimitedInput::default() };
     let result = read(|| RecordReader::delimited(input.clone()).expect("valid"), b"abc\nabcd\n");
-    assert_eq!(result, Err("row 2: the record is larger than 3 bytes".to_owned()));
+    assert_eq!(result, Err("line 2: the record is larger than 3 bytes".to_owned()));
     let text = FormatOptions { max_record_bytes: Some(4), ..FormatOptions::new(Format::Text) };
     check_error(&text, b"abc\nabcd\n", "the record is larger than 4 bytes");
 }
@@ -198,7 +198,7 @@ fn raw_is_the_value_or_another_column() {
     check_error(
         &options(Format::Raw, "value json"),
         b"{}\n{\n",
-        "row 2: column value: invalid JSON at position 1",
+        "line 2: column value: invalid JSON at position 1",
     );
 }
 
