@@ -263,7 +263,8 @@ fn producing_writes_the_same() {
         path.to_str().expect("a UTF-8 path").to_owned()
     };
     let (first, second) = (file("first", "a\nb\n"), file("second", "c"));
-    let files = format!("{first} {second}");
+    let files = format!("{first} {} {second}", file("empty", ""));
+    let nulls = format!("-Z {files}");
     let cases: &[(&str, &str, u32)] = &[
         ("", "one\ntwo\n\nfour without an end", 1),
         ("-K :", "k1:\n:v2\nnokey\n:\nk:v:w\n", 1),
@@ -290,6 +291,7 @@ fn producing_writes_the_same() {
         ("-X acks=0", "one\n", 1),
         ("-X enable.idempotence=true", "one\ntwo\n", 1),
         (&files, "", 1),
+        (&nulls, "", 1),
         ("-K : -D ;", "k:\u{fc};", 1),
     ];
     let mut differences = Differences::default();

@@ -53,7 +53,7 @@ Producer options (-P):
   -l                 The file is split like stdin (one file only)
   -T                 Copy what is sent to stdout, like tee
   -Z                 Empty keys and values are sent as NULL
-  file1 file2..      Send each file as one message
+  file1 file2..      Send each file as one message; empty ones are skipped
 
 Consumer options (-C):
   -o <offset>        Where to start, may be repeated:

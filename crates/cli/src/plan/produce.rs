@@ -92,9 +92,4 @@ impl InputFormat {
             Self::Format(_) => None,
         }
     }
-
-    /// Whether an empty value is NULL (`-Z`).
-    pub fn empty_is_null(&self) -> bool {
-        matches!(self, Self::Delimited { empty_is_null: true, .. })
-    }
 }

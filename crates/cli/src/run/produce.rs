@@ -249,10 +249,17 @@ impl Run<'_> {
                 }
                 Err(error) => return Err(in_file(path, &error)),
             };
+            if value.is_empty() {
+                // As kcat does; with -Z as well, so that no tombstone comes of a file that is still to be written.
+                if !self.plan.common.quiet() {
+                    eprintln!("% Skipping empty file {}", path.display());
+                }
+                continue;
+            }
             let record = Record {
                 partition: self.plan.partition,
                 key: self.plan.format.fixed_key(),
-                value: if value.is_empty() && self.plan.format.empty_is_null() { None } else { Some(&value) },
+                value: Some(&value),
                 headers: self.fixed_headers.as_headers(),
                 ..Record::default()
             };
