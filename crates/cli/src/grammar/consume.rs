@@ -139,6 +139,10 @@ impl ConsumeArgs {
         if !self.regex {
             self.topics.iter().try_for_each(|topic| check_topic(topic))?;
         }
+        // Whoever keeps positions takes the types from a catalog, and makes no slips.
+        if self.exact.start.is_none() {
+            self.format.check_names()?;
+        }
         let exact = self.exact.check(self.topics.len() == 1 && !self.regex)?;
         let limits =
             Limits { max_messages: self.max_messages, max_bytes: self.max_bytes, max_time: self.max_time };

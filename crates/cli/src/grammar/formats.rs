@@ -1,9 +1,12 @@
 //! The options that shape bytes, the same for `consume` and `produce`.
 
 use clap::ValueEnum;
-use kcopy_format::{Columns, Format, FormatOptions, InvalidText};
+use kcopy_format::{
+    Columns, Format, FormatOptions, InvalidText,
+    columns::{Column, Source, Type},
+};
 
-use crate::plan::parse_delimiter;
+use crate::plan::{edit_distance, parse_delimiter};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Format")]
@@ -77,6 +80,35 @@ impl FormatArgs {
         .find_map(|(name, given)| given.then_some(name))
     }
 
+    /// Refuses what looks like a slip in `--columns`: a type that is not known is taken as text, and a member that no
+    /// value has is NULL, so that nothing would ever tell. In double quotes both are meant.
+    pub(super) fn check_names(&self) -> Result<(), String> {
+        let Some(Ok(columns)) = self.columns.as_deref().map(Columns::parse) else { return Ok(()) };
+        let is_quoted =
+            |name: &str| self.columns.as_ref().is_some_and(|list| list.contains(&format!("\"{name}\"")));
+        for Column { name, column_type, source, .. } in columns.as_slice() {
+            if let Some((written, meant)) = misspelt(column_type) {
+                return Err(format!(
+                    "--columns: column {name}: {written} is no type that is known (did you mean {meant}? A type of \
+                     your own stands in double quotes)"
+                ));
+            }
+            if let (Source::Path(_), Some((before, after))) = (source, name.split_once(':'))
+                && !is_quoted(name)
+                && let Ok(meant) = Type::of_name(after)
+            {
+                let meant = misspelt(&meant).map_or(meant.to_string(), |(_, meant)| meant.to_owned());
+                if TYPES.contains(&meant.as_str()) {
+                    return Err(format!(
+                        "--columns: no colon stands before a type (did you mean \"{before} {meant}\"? A name with a \
+                         colon stands in double quotes)"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The options, checked as far as they can be without a direction.
     pub(super) fn options(self, invalid_text: InvalidText) -> Result<FormatOptions, String> {
         let delimiter = |option: &str, text: Option<String>| {
@@ -95,6 +127,39 @@ impl FormatArgs {
             max_record_bytes: None,
         })
     }
+}
+
+/// Types by their names of one word, as people write them.
+#[rustfmt::skip]
+const TYPES: &[&str] = &[
+    "bool", "boolean", "int2", "smallint", "int4", "int", "integer", "int8", "bigint", "float4", "real", "float8",
+    "float", "numeric", "decimal", "text", "varchar", "char", "character", "bpchar", "bytea", "uuid", "json", "jsonb",
+    "date", "time", "timetz", "timestamp", "timestamptz", "interval", "inet", "cidr", "macaddr", "enum",
+];
+
+const IN_BITS: &[(&str, &str)] =
+    &[("int16", "int2"), ("int32", "int4"), ("int64", "int8"), ("float32", "float4"), ("float64", "float8")];
+
+/// A type that is none of the known ones, but nearly one, and that one.
+fn misspelt(column_type: &Type) -> Option<(&str, &'static str)> {
+    let written: &str = match column_type {
+        Type::Array(element) => return misspelt(element),
+        Type::Other(written) => written,
+        _ => return None,
+    };
+    let name = written.split('(').next()?.trim().to_ascii_lowercase();
+    // Those of PostgreSQL's own that are near others, and names that are built of one.
+    if name == "macaddr8" || name == "cid" || name.contains(['"', '.', '_']) {
+        return None;
+    }
+    // Those that count bits are near those that count bytes, but not the same.
+    if let Some((_, meant)) = IN_BITS.iter().find(|(bits, _)| *bits == name) {
+        return Some((written, meant));
+    }
+    let limit = if name.len() < 8 { 1 } else { 2 };
+    let near = TYPES.iter().map(|known| (edit_distance(&name, known), *known));
+    let nearest = near.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance);
+    nearest.map(|(_, known)| (written, known))
 }
 
 impl From<FormatName> for Format {

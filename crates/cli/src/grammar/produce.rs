@@ -64,6 +64,7 @@ impl ProduceArgs {
         ];
         let common =
             self.common.check(self.config.file.as_ref(), &options, Some(Scope::Producer), environment)?;
+        self.format.check_names()?;
         let format = self.format.options(InvalidText::Error)?;
         // What does not fit together is wrong use, before anybody connects.
         RecordReader::new(&format).map_err(|error| error.to_string())?;

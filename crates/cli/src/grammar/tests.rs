@@ -26,7 +26,8 @@ fn parse_with(files: &HashMap<&str, &str>, args: &[&str]) -> Result<Plan, WrongU
 }
 
 fn parse(line: &str) -> Result<Plan, String> {
-    let args: Vec<&str> = line.split_whitespace().collect();
+    let args: Vec<String> = line.split_whitespace().map(|arg| arg.replace('~', " ")).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     parse_with(&HashMap::new(), &args).map_err(|wrong| {
         assert_eq!(wrong.exit_code, 2, "{line}");
         wrong.stderr
@@ -184,6 +185,27 @@ fn consume_options_arrive() {
 }
 
 #[test]
+fn types_of_their_own_and_odd_names_are_taken() {
+    for columns in [
+        "a~mood",
+        "a~macaddr8",
+        "a~cid",
+        "a~\"itn8\"",
+        "a~public.itn8",
+        "a~timestamp_ms",
+        "a~geometry(Point,4326)",
+        "a~daterange",
+        "a~citext",
+        "\"id:int8\"",
+        "ns:name",
+    ] {
+        consume(&format!("t --columns {columns}"));
+    }
+    // A catalog's types are what they are.
+    consume("t --start 0:0 --columns a~uint4");
+}
+
+#[test]
 fn produce_options_arrive() {
     let line = "produce t --format binary --columns key,value --acks 1 --compression zstd -H a=1 -H b -p 2";
     let Ok(Plan::Produce(plan)) = parse(line) else { panic!() };
@@ -283,6 +305,12 @@ fn wrong_use_says_what_is_right() {
         ("consume t --template x --columns key", "--columns has no meaning beside --template"),
         ("consume t --template %z", "--template: "),
         ("consume t --columns a..b", "--columns: "),
+        ("consume t --columns key,id~itn8", "column id: itn8 is no type that is known (did you mean int8?"),
+        ("produce t --columns id~varchr(3)[]", "varchr(3) is no type that is known (did you mean varchar?"),
+        ("consume t --columns id~int64[]", "did you mean int8?"),
+        ("consume t --columns id~TIMESTMAPZ", "did you mean timestamp?"),
+        ("consume t --columns id:itn8", "no colon stands before a type (did you mean \"id int8\"?"),
+        ("produce t --columns id:int8", "did you mean \"id int8\"?"),
         ("consume t --format json --header", "--header"),
         ("consume t --format csv --delimiter ab", "--delimiter"),
         ("consume t --join", "--join comes in a later release"),

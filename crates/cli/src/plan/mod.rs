@@ -17,7 +17,7 @@ pub use consume::{
 };
 pub use load::{BatchLimits, Load, Mode, OnError, Route};
 pub use produce::{Input, InputFormat, Produce};
-pub(crate) use values::nearest;
+pub(crate) use values::{edit_distance, nearest};
 pub use values::{
     parse_delimiter, parse_duration, parse_key_value, parse_partitions, parse_position, parse_size,
     parse_starts,
