@@ -165,13 +165,32 @@ pub struct FrameError {
     pub max_frame_bytes: usize,
 }
 
+impl FrameError {
+    /// What the peer speaks instead of the plain Kafka protocol, where the bytes in the length's place show it.
+    pub fn other_protocol(&self) -> Option<&'static str> {
+        match &self.length.to_be_bytes() {
+            b"HTTP" => Some("HTTP"),
+            // An alert, or a handshake.
+            [0x15 | 0x16, 3, ..] => Some("TLS"),
+            // An ErrorResponse of less than 64 KiB.
+            [b'E', 0, 0, _] => Some("PostgreSQL's protocol"),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FrameError { length, max_frame_bytes } = self;
+        // Peers that speak another protocol are the common case.
+        if let Some(protocol) = self.other_protocol() {
+            let plain = if protocol == "TLS" { "plain " } else { "" };
+            return write!(f, "the peer speaks {protocol}, not the {plain}Kafka protocol");
+        }
         match &length.to_be_bytes() {
-            // Peers that speak another protocol are the common case.
-            b"HTTP" => write!(f, "the peer speaks HTTP, not the Kafka protocol"),
-            [0x15 | 0x16, 3, ..] => write!(f, "the peer speaks TLS, not the plain Kafka protocol"),
+            text if text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')) => {
+                write!(f, "the peer sends text that begins with \"{}\", not a frame", text.escape_ascii())
+            }
             _ if *length < 0 => write!(f, "a frame cannot have the length {length}"),
             _ => write!(f, "a frame of {length} bytes is above the limit of {max_frame_bytes}"),
         }
@@ -226,5 +245,14 @@ mod tests {
         assert_eq!(split(&mut buffer, 100), Ok(None));
         let mut http = BytesMut::from(&b"HTTP/1.1 400 Bad Request"[..]);
         assert!(split(&mut http, 100).unwrap_err().to_string().contains("speaks HTTP"));
+        for (bytes, text) in [
+            (&b"\x15\x03\x01\0\x02"[..], "speaks TLS, not the plain Kafka protocol"),
+            (b"E\0\0\0\x89SFATAL\0", "speaks PostgreSQL's protocol"),
+            (b"SSH-2.0", "sends text that begins with \"SSH-\""),
+            (b"\x4a\0\0\0\x0a5.7", "a frame of 1241513984 bytes is above the limit of 100"),
+        ] {
+            let error = split(&mut BytesMut::from(bytes), 100).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
     }
 }

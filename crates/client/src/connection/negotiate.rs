@@ -1,8 +1,11 @@
 //! Which versions a broker speaks.
 
+use std::error::Error as _;
+
 use bytes::Bytes;
 use kcopy_wire::{
-    ApiKey, ErrorCode, Message, Str, frame,
+    ApiKey, ErrorCode, Message, Str,
+    frame::{self, FrameError},
     messages::{ApiVersionsRequest, ApiVersionsResponse},
 };
 
@@ -81,7 +84,7 @@ fn decode(connection: &Connection, frame: Bytes, version: i16) -> Result<ApiVers
     match frame::decode_response::<ApiVersionsRequest>(frame, version) {
         Ok((_, response)) => Ok(response),
         Err(error) => {
-            let error = Error::from(error)
+            let error = explain(error.into())
                 .with_api(ApiKey::ApiVersions, Some(version))
                 .with_broker(connection.broker_name());
             connection.poison(error.clone());
@@ -90,11 +93,18 @@ fn decode(connection: &Connection, frame: Bytes, version: i16) -> Result<ApiVers
     }
 }
 
-/// Brokers close the connection on what they do not expect, and say why only in their own log.
+/// Brokers close the connection on what they do not expect, and say why only in their own log. Others answer in their
+/// own way, which makes a strange frame.
 fn explain(error: Error) -> Error {
-    if error.kind() == ErrorKind::Disconnected {
-        error.prefixed("the version negotiation failed; perhaps this is no Kafka broker, or one that expects TLS or SASL")
-    } else {
-        error
+    let frame_error = error.source().and_then(|source| source.downcast_ref::<FrameError>());
+    let is_explained = frame_error.is_some_and(|error| error.other_protocol().is_some());
+    match error.kind() {
+        ErrorKind::Disconnected => error.prefixed(
+            "the version negotiation failed; perhaps this is no Kafka broker, or one that expects TLS or SASL",
+        ),
+        ErrorKind::Protocol if !is_explained => {
+            error.prefixed("the version negotiation failed; perhaps this is no Kafka broker")
+        }
+        _ => error,
     }
 }

@@ -162,7 +162,7 @@ async fn hostile_answers_end_the_connection_with_the_reason() {
     check_hostile(b"\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0\0\x01\0\x09", ErrorKind::Protocol, "follow").await;
     check_hostile(b"\x7f\xff\xff\xff\0\0\0\x01", ErrorKind::Protocol, "above the limit").await;
     check_hostile(b"\xff\xff\xff\xf0", ErrorKind::Protocol, "cannot have the length").await;
-    check_hostile(b"SSH-2.0-OpenSSH_9.2", ErrorKind::Protocol, "above the limit").await;
+    check_hostile(b"SSH-2.0-OpenSSH_9.2", ErrorKind::Protocol, "begins with \"SSH-\"").await;
     check_hostile(b"\0\0\x10\0\0\0\0\x01half", ErrorKind::Disconnected, "after 8 of 4096 bytes").await;
     check_hostile(b"\0\0", ErrorKind::Disconnected, "within the length").await;
     check_hostile(b"", ErrorKind::Disconnected, "while ListGroups was waited for").await;
@@ -170,14 +170,25 @@ async fn hostile_answers_end_the_connection_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn garbage_in_the_negotiation_is_named() {
-    let (connection, _rest) = start(async |mut peer| {
-        peer.receive().await.unwrap();
-        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        while peer.receive().await.is_some() {}
-    })
-    .await;
-    let error = connection.unwrap_err();
-    assert!(error.to_string().contains("the peer speaks HTTP"), "{error}");
+    let is_none = "the version negotiation failed; perhaps this is no Kafka broker: ";
+    for (bytes, text) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the peer speaks HTTP".to_owned()),
+        (b"\x15\x03\x01\0\x02\x02\x46", "the peer speaks TLS".to_owned()),
+        (b"E\0\0\0\x89SFATAL\0", "the peer speaks PostgreSQL's protocol".to_owned()),
+        (b"\x4a\0\0\0\x0a5.7.44\0", format!("{is_none}a frame of 1241513984 bytes")),
+        (b"220 ready\r\n", format!("{is_none}the peer sends text that begins with \"220 \"")),
+        (b"\0\0\0\x02\0\0", format!("{is_none}malformed frame")),
+        (b"\0\0\0\x08\0\0\0\0\0\0\xff\xff", format!("{is_none}malformed ApiVersionsResponse")),
+    ] {
+        let (connection, _rest) = start(async |mut peer| {
+            peer.receive().await.unwrap();
+            peer.send(bytes).await;
+            while peer.receive().await.is_some() {}
+        })
+        .await;
+        let error = connection.unwrap_err();
+        assert!(error.to_string().starts_with(&text), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
