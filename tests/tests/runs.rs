@@ -162,6 +162,40 @@ fn changes_of_topics_are_a_document_for_programs() {
 }
 
 #[test]
+fn a_trim_that_one_partition_is_too_short_for_changes_none() {
+    let broker = Broker::start();
+    let topic = broker.create("uneven", 3);
+    for (partition, input) in [("0", "1\n2\n3\n4\n5\n"), ("2", "1\n2\n")] {
+        broker.kcat(&["-P", "-t", &topic, "-p", partition], input.as_bytes()).expect_success();
+    }
+    let beginnings = || {
+        let queries = [0, 1, 2].map(|partition| format!("{topic}:{partition}:-2"));
+        let arguments: Vec<&str> =
+            std::iter::once("-Q").chain(queries.iter().flat_map(|query| ["-t", query])).collect();
+        let output = broker.kcat(&arguments, b"").expect_success();
+        output
+            .lines()
+            .iter()
+            .map(|line| line.rsplit(' ').next().expect("an offset").to_owned())
+            .collect::<String>()
+    };
+    let trim = |arguments: &[&str]| {
+        let command = ["topic", "trim", &topic, "-b", broker.bootstrap()];
+        run(program("kcopy").args(command).args(arguments))
+    };
+    let refused = trim(&["--before", "3"]).expect_code(1).stderr;
+    let expected = "nothing was trimmed: offset 3 is beyond the end of partitions ([1] at 0, [2] at 2)";
+    assert!(refused.contains(expected), "{refused}");
+    assert!(trim(&["--before", "1", "-p", "0,7"]).expect_code(1).stderr.contains("[7]"));
+    assert_eq!(beginnings(), "000");
+    trim(&["--before", "3", "-p", "0"]).expect_success();
+    trim(&["--before", "1", "-p", "0,2"]).expect_success();
+    assert_eq!(beginnings(), "301");
+    trim(&["--before", "end"]).expect_success();
+    assert_eq!(beginnings(), "502");
+}
+
+#[test]
 fn a_command_beside_the_broker_gets_each_signal() {
     for (signal, code) in [(Signal::QUIT, 131), (Signal::USR1, 138), (Signal::TERM, 143)] {
         let mut broker = program("kcopy")

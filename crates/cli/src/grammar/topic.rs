@@ -168,7 +168,7 @@ pub(super) struct TrimArgs {
     /// The topic
     #[arg(value_name = "NAME")]
     name: String,
-    /// The first offset to keep, or end to keep nothing
+    /// The first offset to keep, or end to keep nothing. Nothing is trimmed where a partition ends before it
     #[arg(long, env = "KCOPY_BEFORE", value_name = "OFFSET")]
     before: String,
     /// Only these partitions, for example 0,3-5

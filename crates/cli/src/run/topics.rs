@@ -276,14 +276,50 @@ impl Run<'_> {
             .iter()
             .map(|partition| DeleteRecords { topic: name.into(), partition: *partition, before })
             .collect();
+        if let Some(before) = before {
+            self.check_reach(&wanted, before).await?;
+        }
+        let mut failures = Vec::new();
         for (record, deleted) in wanted.iter().zip(self.admin.delete_records(&wanted).await?) {
-            let first = deleted?.low_watermark;
+            let first = match deleted {
+                Ok(deleted) => deleted.low_watermark,
+                Err(error) => {
+                    failures.push(error.to_string());
+                    continue;
+                }
+            };
             let partition = record.partition;
             let change =
                 json!({ "topic": name, "action": "trimmed", "partition": partition, "earliest": first });
             self.say("", &format!("{name} [{partition}] begins at offset {first}"), change)?;
         }
-        Ok(())
+        if failures.is_empty() { Ok(()) } else { Err(Failure::Told(failures.join("; "))) }
+    }
+
+    /// Whether each partition goes as far as `before`. A broker refuses where one does not, and has trimmed the others
+    /// by then, which nothing brings back.
+    async fn check_reach(&self, wanted: &[DeleteRecords], before: i64) -> Result<(), Failure> {
+        let end = |record: &DeleteRecords| {
+            OffsetQuery::new(record.topic.clone(), record.partition, OffsetSpec::Latest)
+        };
+        let ends: Vec<OffsetQuery> = wanted.iter().map(end).collect();
+        let ends = self.client.list_offsets(&ends, IsolationLevel::ReadUncommitted).await?;
+        let mut short = Vec::new();
+        for (record, end) in wanted.iter().zip(ends) {
+            let end = end?.offset.unwrap_or(0);
+            if end < before {
+                short.push(format!("[{}] at {end}", record.partition));
+            }
+        }
+        if short.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Told(format!(
+            "nothing was trimmed: offset {before} is beyond the end of {} ({}); --partitions LIST trims the others, and \
+             --before end keeps nothing",
+            if short.len() == 1 { "a partition" } else { "partitions" },
+            short.join(", ")
+        )))
     }
 
     async fn existing(&self, name: &str) -> Result<Topic, Failure> {
