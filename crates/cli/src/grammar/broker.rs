@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use kcopy_client::HostPort;
 
-use super::common::check_topic;
+use super::common::{check_topic, number};
 use crate::plan::{BrokerPlan, Plan, parse_key_value};
 
 /// An in-memory Kafka, for tests and for trying things out
@@ -25,7 +25,7 @@ pub(super) struct BrokerArgs {
     #[arg(long, env = "KCOPY_LISTEN", value_name = "[HOST:]PORT")]
     listen: Option<String>,
     /// How many brokers
-    #[arg(long, env = "KCOPY_NODES", value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, env = "KCOPY_NODES", value_name = "N", default_value = "1", value_parser = number::<u16>(1, 1000))]
     nodes: u16,
     /// A topic to create; may be repeated
     #[arg(long, env = "KCOPY_TOPIC", value_name = "NAME[:PARTITIONS]", value_parser = parse_topic)]

@@ -1,7 +1,9 @@
 //! What every verb that talks to brokers takes.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::environment::Environment;
@@ -113,6 +115,17 @@ fn read_config_file(
         }
     }
     Ok(())
+}
+
+/// Reads an option's whole number, with an error that says what would be right.
+pub(super) fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+    }
 }
 
 /// Kafka's rule for topic names.

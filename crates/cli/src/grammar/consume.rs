@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kcopy_format::{InvalidText, template::Template};
 
-use super::common::{CommonArgs, ConfigFileArgs, check_topic};
+use super::common::{CommonArgs, ConfigFileArgs, check_topic, number};
 use super::exact::ExactArgs;
 use super::formats::{FormatArgs, Invalid};
 use crate::environment::Environment;
@@ -42,7 +42,7 @@ pub(super) struct ConsumeArgs {
     #[arg(short, long, env = "KCOPY_FOLLOW")]
     follow: bool,
     /// Stop after so many records, those that are skipped (--on-error) among them
-    #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = number::<u64>(1, u64::MAX))]
     max_messages: Option<u64>,
     /// Stop after so many bytes of keys and values, for example 64MiB
     #[arg(long, env = "KCOPY_MAX_BYTES", value_name = "SIZE", value_parser = parse_size)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use kcopy_format::Columns;
 
-use super::common::{CommonArgs, ConfigFileArgs, check_topic};
+use super::common::{CommonArgs, ConfigFileArgs, check_topic, number};
 use crate::environment::Environment;
 use crate::load::postgres::settings::Settings;
 use crate::plan::{
@@ -79,7 +79,7 @@ pub(super) struct LoadArgs {
     #[arg(long, env = "KCOPY_DRY_RUN")]
     dry_run: bool,
     /// Records in one transaction at most
-    #[arg(long, env = "KCOPY_BATCH_ROWS", value_name = "N", default_value = "100000", help_heading = "Batches", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, env = "KCOPY_BATCH_ROWS", value_name = "N", default_value = "100000", help_heading = "Batches", value_parser = number::<u32>(1, 10_000_000))]
     batch_rows: u32,
     /// Bytes of rows in one transaction at most
     #[arg(long, env = "KCOPY_BATCH_BYTES", value_name = "SIZE", default_value = "16MiB", help_heading = "Batches", value_parser = parse_batch_bytes)]
@@ -92,7 +92,7 @@ pub(super) struct LoadArgs {
     #[arg(long, env = "KCOPY_WRITE_TIMEOUT", value_name = "DURATION", default_value = "5m", help_heading = "Batches", value_parser = parse_write_timeout)]
     write_timeout: Duration,
     /// Connections to PostgreSQL, each for a share of the partitions
-    #[arg(long, env = "KCOPY_CONNECTIONS", value_name = "N", default_value = "1", help_heading = "Batches", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env = "KCOPY_CONNECTIONS", value_name = "N", default_value = "1", help_heading = "Batches", value_parser = number::<u16>(1, 256))]
     connections: u16,
     /// Answer Prometheus here, for example 127.0.0.1:9187
     #[arg(long, env = "KCOPY_METRICS", value_name = "HOST:PORT", value_parser = parse_address, help_heading = "Watching")]

@@ -2,7 +2,7 @@
 
 use kcopy_format::{InvalidText, read::RecordReader};
 
-use super::common::{CommonArgs, ConfigFileArgs, check_topic};
+use super::common::{CommonArgs, ConfigFileArgs, check_topic, number};
 use super::formats::FormatArgs;
 use crate::environment::Environment;
 use crate::plan::{Input, InputFormat, Plan, Produce};
@@ -18,13 +18,13 @@ pub(super) struct ProduceArgs {
     #[arg(value_name = "TOPIC")]
     topic: String,
     /// The partition for every record [default: the partitioner's choice]
-    #[arg(short, long, env = "KCOPY_PARTITION", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, env = "KCOPY_PARTITION", value_name = "N", value_parser = number::<i32>(0, i32::MAX))]
     partition: Option<i32>,
     /// A header for every record; NAME alone has a null value; may be repeated
     #[arg(short = 'H', long, env = "KCOPY_ADD_HEADER", value_name = "NAME=VALUE")]
     add_header: Vec<String>,
     /// Stop after so many records
-    #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = number::<u64>(1, u64::MAX))]
     max_messages: Option<u64>,
     /// Who must have a record: all, 1 (the leader), 0 (nobody) [default: all]
     #[arg(long, env = "KCOPY_ACKS", value_name = "ACKS", allow_hyphen_values = true)]

@@ -299,7 +299,7 @@ fn wrong_use_says_what_is_right() {
         ("consume t --partitions 5-3", "--partitions: \"5-3\" is no list of partitions"),
         ("consume t --max-bytes lots", "\"lots\" is no size"),
         ("consume t --max-time 5", "\"5\" is no duration"),
-        ("consume t --max-messages 0", "0 is not in"),
+        ("consume t --max-messages 0", "expected a whole number from 1 to 18446744073709551615"),
         ("load t --into t --write-timeout 10ms", "an answer is waited for 1s to 1d"),
         ("consume t --format yaml", "possible values: text, csv, binary, json, raw"),
         ("consume t --template x --columns key", "--columns has no meaning beside --template"),
@@ -322,7 +322,7 @@ fn wrong_use_says_what_is_right() {
         ("produce t --transactional-id x", "transactions cannot be used yet"),
         ("produce t -H =x", "has no name"),
         ("topic create", "<NAME>"),
-        ("topic create t --partitions 0", "0 is not in"),
+        ("topic create t --partitions 0", "expected a whole number from 1 to 2147483647"),
         ("topic create t --config x", "\"x\" is no KEY=VALUE"),
         ("topic alter t", "nothing to alter"),
         ("topic trim t", "--before"),
@@ -354,6 +354,28 @@ fn wrong_use_says_what_is_right() {
         let text = parse(line).expect_err(line);
         assert!(text.contains(part), "{line}: {text}");
         assert!(text.ends_with('\n'), "{line}");
+    }
+}
+
+#[test]
+fn every_number_says_what_it_takes() {
+    for (line, option, most) in [
+        ("consume t", "--max-messages", u64::MAX.to_string()),
+        ("produce t", "--max-messages", u64::MAX.to_string()),
+        ("produce t", "--partition", i32::MAX.to_string()),
+        ("topic create t", "--partitions", i32::MAX.to_string()),
+        ("topic create t", "--replicas", i16::MAX.to_string()),
+        ("topic alter t", "--partitions", i32::MAX.to_string()),
+        ("broker", "--nodes", "1000".to_owned()),
+        ("load t --into a", "--batch-rows", "10000000".to_owned()),
+        ("load t --into a", "--connections", "256".to_owned()),
+    ] {
+        for wrong in ["x", "1.5", "-1", "99999999999999999999"] {
+            let text = parse(&format!("{line} {option}={wrong}")).expect_err(line);
+            let expected =
+                format!("invalid value '{wrong}' for '{option} <N>': expected a whole number from ");
+            assert!(text.contains(&expected) && text.contains(&format!(" to {most}")), "{text}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::common::{CommonArgs, ConfigFileArgs, OtherConfigFileArgs, check_topic};
+use super::common::{CommonArgs, ConfigFileArgs, OtherConfigFileArgs, check_topic, number};
 use super::consume::Isolation;
 use crate::environment::Environment;
 use crate::plan::{
@@ -98,10 +98,10 @@ pub(super) struct CreateArgs {
     #[arg(value_name = "NAME")]
     name: String,
     /// Partitions
-    #[arg(long, env = "KCOPY_PARTITIONS", value_name = "N", default_value = "1", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, env = "KCOPY_PARTITIONS", value_name = "N", default_value = "1", value_parser = number::<i32>(1, i32::MAX))]
     partitions: i32,
     /// Replicas of each partition
-    #[arg(long, env = "KCOPY_REPLICAS", value_name = "N", default_value = "1", value_parser = clap::value_parser!(i16).range(1..))]
+    #[arg(long, env = "KCOPY_REPLICAS", value_name = "N", default_value = "1", value_parser = number::<i16>(1, i16::MAX))]
     replicas: i16,
     /// A setting; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value)]
@@ -121,7 +121,7 @@ pub(super) struct AlterArgs {
     #[arg(value_name = "NAME")]
     name: String,
     /// The new number of partitions; it can only grow
-    #[arg(long, env = "KCOPY_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, env = "KCOPY_PARTITIONS", value_name = "N", value_parser = number::<i32>(1, i32::MAX))]
     partitions: Option<i32>,
     /// A setting to set; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value)]
