@@ -34,7 +34,8 @@ pub struct Retry<'a> {
     timeout: Duration,
     deadline: Instant,
     backoff: Backoff,
-    last_error: Option<Error>,
+    /// How the attempt before this one failed, and when.
+    last_error: Option<(Error, Instant)>,
 }
 
 impl<'a> Retry<'a> {
@@ -57,7 +58,10 @@ impl<'a> Retry<'a> {
     pub async fn limit<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
         match timeout_at(self.deadline, attempt).await {
             Ok(result) => result,
-            Err(_) => Err(self.out_of_time(self.last_error.clone())),
+            Err(_) => Err(match &self.last_error {
+                Some((error, at)) => self.unanswered_since(error, *at),
+                None => self.unanswered(),
+            }),
         }
     }
 
@@ -100,20 +104,35 @@ impl<'a> Retry<'a> {
         }
         if next >= self.deadline {
             let ended = error.kind() == ErrorKind::Timeout && self.backoff.attempts() == 1;
-            return Err(if ended { error } else { self.out_of_time(Some(error)) });
+            return Err(if ended { error } else { error.given_up(&self.given_up()) });
         }
         tracing::debug!(what = self.what, %error, attempt = self.backoff.attempts(), "trying again");
         sleep_until(next).await;
-        self.last_error = Some(error);
+        self.last_error = Some((error, Instant::now()));
         Ok(())
     }
 
-    fn out_of_time(&self, last: Option<Error>) -> Error {
-        let seconds = self.timeout.as_secs_f64();
-        let given_up = format!("{} did not succeed within {seconds} s", self.what);
-        match last {
-            Some(error) => error.given_up(&given_up),
-            None => Error::new(ErrorKind::Timeout, given_up),
-        }
+    fn given_up(&self) -> String {
+        format!("{} did not succeed within {} s", self.what, self.timeout.as_secs_f64())
+    }
+
+    /// The first attempt was still under way.
+    fn unanswered(&self) -> Error {
+        let error = Error::new(ErrorKind::Timeout, "no answer").given_up(&self.given_up());
+        let servers = self.client.servers();
+        if self.what.contains(&servers) { error } else { error.with_broker(servers) }
+    }
+
+    /// An attempt was under way that may have waited for nothing but its turn to connect. For longer than that it was
+    /// without an answer, and how the one before it had failed is not the reason any more.
+    fn unanswered_since(&self, error: &Error, at: Instant) -> Error {
+        let silence = at.elapsed();
+        let error = error.clone();
+        let error = if silence <= 2 * self.client.config().reconnect_backoff_max {
+            error
+        } else {
+            error.prefixed(&format!("no answer for {:.1} s, before that", silence.as_secs_f64()))
+        };
+        error.given_up(&self.given_up())
     }
 }

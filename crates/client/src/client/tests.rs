@@ -89,6 +89,28 @@ async fn nobody_there_is_an_error_within_the_time_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_falls_silent_is_what_an_error_is_about() {
+    let listing = async |refused: usize| {
+        let config = scripted(move |count, _, mut peer: Peer| {
+            (count >= refused).then_some(async move {
+                peer.negotiate().await;
+                while peer.receive().await.is_some() {}
+            })
+        });
+        let config = config.operation_timeout(Duration::from_secs(5)).build().unwrap();
+        Client::new(config).admin().list_topics(None).await.unwrap_err().to_string()
+    };
+    let given_up = "listing topics did not succeed within 5 s: ";
+    assert_eq!(listing(0).await, format!("{given_up}no answer (broker one:9092)"));
+    let error = listing(1).await;
+    let expected = format!("{given_up}no answer for 4.");
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(error.contains(" s, before that: connecting failed: "), "{error}");
+    let error = listing(usize::MAX).await;
+    assert!(error.starts_with(&format!("{given_up}connecting failed: ")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_comes_back_is_found_again() {
     // The first connection is cut after the negotiation, the next two are refused.
     let config = scripted(|count, _, mut peer| {
