@@ -121,6 +121,24 @@ fn a_dead_address_is_tried_until_the_timeout_by_who_reads_too() {
 }
 
 #[test]
+fn kafka_topics_ends_when_its_file_says() {
+    // Nobody answers at one address, and nobody listens at the other.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("client.properties");
+    std::fs::write(&file, "default.api.timeout.ms=500\n").expect("a file");
+    for address in [silent.local_addr().expect("its address"), dead] {
+        let mut command = program("kafka-topics");
+        command.args(["--list", "--bootstrap-server", &address.to_string(), "--command-config"]).arg(&file);
+        let output = run(&mut command).expect_code(1);
+        assert!(output.stderr.contains("Error while executing topic command : "), "{}", output.stderr);
+        assert!(output.stderr.contains(&address.to_string()), "{}", output.stderr);
+        assert!(output.elapsed < std::time::Duration::from_secs(20), "{output:?}");
+    }
+}
+
+#[test]
 fn offsets_that_are_not_found_are_no_output() {
     let broker = Broker::start();
     let topic = ten(&broker, "asked");

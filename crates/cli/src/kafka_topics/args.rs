@@ -253,6 +253,9 @@ fn check_required(options: &Options, action: &str) -> Result<(), Refusal> {
 }
 
 /// `--bootstrap-server`, else what `kcopy broker` sets for its command, else what the configuration file says.
+/// `default.api.timeout.ms` where it is not set.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
 fn common(options: &Options, environment: &Environment<'_>) -> Result<Common, Refusal> {
     let mut set = PropertySet::default();
     let fail = |reason: &dyn std::fmt::Display| Refusal::Plain(reason.to_string());
@@ -276,13 +279,24 @@ fn common(options: &Options, environment: &Environment<'_>) -> Result<Common, Re
                 .to_owned(),
         );
     }
-    Ok(Common {
-        grammar: Grammar::KafkaTopics,
-        properties: ClientProperties::from_set(&set).map_err(Refusal::Plain)?,
-        verbosity: 1,
-        notices,
-        timeout: Some(Duration::from_secs(60)),
-    })
+    let mut properties = ClientProperties::from_set(&set).map_err(Refusal::Plain)?;
+    let timeout = timeout(&properties)?;
+    // Java's name of a request's time-out comes first here, and that of a whole operation is none.
+    let librdkafkas = properties.socket_timeout.filter(|_| set.value("socket.timeout.ms").is_some());
+    properties.socket_timeout = properties.request_timeout.or(librdkafkas);
+    Ok(Common { grammar: Grammar::KafkaTopics, properties, verbosity: 1, notices, timeout: Some(timeout) })
+}
+
+/// How long an operation may take, tries after failures included: by Java's rules, its default among them.
+fn timeout(properties: &ClientProperties) -> Result<Duration, Refusal> {
+    match (properties.default_api_timeout, properties.request_timeout) {
+        (Some(all), Some(request)) if all < request => Err(Refusal::Plain(
+            "The specified value of default.api.timeout.ms must be no smaller than the value of request.timeout.ms."
+                .into(),
+        )),
+        (Some(all), _) => Ok(all),
+        (None, request) => Ok(request.unwrap_or_default().max(DEFAULT_TIMEOUT)),
+    }
 }
 
 fn create(options: &Options) -> Result<TopicAction, Refusal> {

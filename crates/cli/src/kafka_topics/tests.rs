@@ -119,6 +119,31 @@ fn brokers_come_from_the_option_the_environment_or_the_file() {
 }
 
 #[test]
+fn time_outs_are_those_of_the_file() {
+    let timeouts = |content: &str| {
+        let args = ["--list", "--bootstrap-server", "h", "--command-config", "/c"].map(OsString::from);
+        let environment = Environment {
+            variable: &|_| None,
+            read_file: &|_| Ok(content.as_bytes().to_vec()),
+            stdin_is_terminal: false,
+            now_ms: 0,
+        };
+        let plan = crate::kafka_topics::parse(&args, &environment).map_err(|wrong| wrong.stderr)?;
+        let common = plan.common().unwrap();
+        let seconds = |duration: std::time::Duration| duration.as_secs();
+        Ok::<_, String>((common.timeout.map(seconds), common.properties.socket_timeout.map(seconds)))
+    };
+    assert_eq!(timeouts(""), Ok((Some(60), None)));
+    assert_eq!(timeouts("default.api.timeout.ms=5000"), Ok((Some(5), None)));
+    assert_eq!(timeouts("request.timeout.ms=5000"), Ok((Some(60), Some(5))));
+    assert_eq!(timeouts("request.timeout.ms=90000"), Ok((Some(90), Some(90))));
+    assert_eq!(timeouts("socket.timeout.ms=7000"), Ok((Some(60), Some(7))));
+    assert_eq!(timeouts("request.timeout.ms=4000\ndefault.api.timeout.ms=5000"), Ok((Some(5), Some(4))));
+    let refused = timeouts("request.timeout.ms=6000\ndefault.api.timeout.ms=5000").unwrap_err();
+    assert!(refused.contains("must be no smaller than the value of request.timeout.ms"), "{refused}");
+}
+
+#[test]
 fn refusals_are_kafkas() {
     for (line, expected) in [
         ("", "Create, delete, describe, or change a topic."),

@@ -30,7 +30,8 @@ Options:
   --under-min-isr-partitions, --at-min-isr-partitions, --topics-with-overrides
                                Show only these (describe)
   --bootstrap-server HOST:PORT Brokers to ask first [default: KCOPY_BROKERS]
-  --command-config FILE        Properties of the client
+  --command-config FILE        Properties of the client, such as default.api.timeout.ms:
+                               an operation ends after 60000 if it is not set
   --version, --help
 Example:
   kafka-topics --bootstrap-server localhost:9092 --create --topic orders --partitions 3

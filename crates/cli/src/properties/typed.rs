@@ -18,7 +18,9 @@ pub struct ClientProperties {
     pub address_family: Option<AddressFamily>,
     pub allow_auto_create_topics: Option<bool>,
 
+    /// `socket.timeout.ms`, else `default.api.timeout.ms`.
     pub socket_timeout: Option<Duration>,
+    pub default_api_timeout: Option<Duration>,
     pub socket_connection_setup_timeout: Option<Duration>,
     pub socket_keepalive_enable: Option<bool>,
     pub reconnect_backoff: Option<Duration>,
@@ -102,7 +104,8 @@ impl ClientProperties {
             _ => AddressFamily::Any,
         });
         self.allow_auto_create_topics = boolean(set, "allow.auto.create.topics");
-        self.socket_timeout = millis(set, "socket.timeout.ms");
+        self.default_api_timeout = millis(set, "default.api.timeout.ms");
+        self.socket_timeout = millis(set, "socket.timeout.ms").or(self.default_api_timeout);
         self.socket_connection_setup_timeout = millis(set, "socket.connection.setup.timeout.ms");
         self.socket_keepalive_enable = boolean(set, "socket.keepalive.enable");
         self.reconnect_backoff = millis(set, "reconnect.backoff.ms");
@@ -344,6 +347,7 @@ mod tests {
         for (name, expected) in [
             ("client.id", client.client_id.clone()),
             ("socket.timeout.ms", millis(client.request_timeout)),
+            ("default.api.timeout.ms", millis(client.operation_timeout)),
             ("socket.connection.setup.timeout.ms", millis(client.connection_setup_timeout)),
             ("reconnect.backoff.ms", millis(client.reconnect_backoff)),
             ("reconnect.backoff.max.ms", millis(client.reconnect_backoff_max)),

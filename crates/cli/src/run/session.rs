@@ -107,9 +107,9 @@ impl Drop for Network {
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// No attempt may take longer than all that --timeout is for.
+/// No attempt may take longer than all that --timeout, or Java's default.api.timeout.ms, is for.
 fn shorter_than(default: Duration, common: &Common) -> Option<Duration> {
-    common.timeout.filter(|timeout| common.grammar == Grammar::Kcopy && *timeout < default)
+    common.timeout.filter(|timeout| common.grammar != Grammar::Kcat && *timeout < default)
 }
 
 fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, Failure> {
