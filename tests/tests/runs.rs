@@ -309,6 +309,41 @@ fn a_record_that_is_too_large_has_its_line() {
 }
 
 #[test]
+fn debug_contexts_tell_what_happens_and_never_what_is_in_records() {
+    let broker = Broker::start();
+    let topic = broker.create("debug", 1);
+    let run = |arguments: &[&str], input: &str| {
+        let output = broker.kcat(&[arguments, &["-t", &topic]].concat(), input.as_bytes()).expect_success();
+        assert!(!output.stderr.contains("secret"), "{}", output.stderr);
+        let lines = output.stderr.lines().map(|line| {
+            // `%7|SECONDS|CONTEXT|kcopy| text`
+            let fields: Vec<&str> = line.splitn(5, '|').collect();
+            assert!(fields.len() == 5 && fields[0] == "%7" && fields[3] == "kcopy", "{line}");
+            format!("{}{}", fields[2], fields[4])
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let told = |text: &str, parts: &[&str]| {
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    let text = run(&["-P", "-q", "-d", "broker,metadata,topic,msg"], "secret\n");
+    told(&text, &["BROKER connecting: broker ", "BROKER connected", "METADATA metadata: brokers 1"]);
+    told(&text, &[&format!("TOPIC metadata of a topic: topic {topic}, code NONE, leaders {{0: ")]);
+    told(&text, &["PROTOCOL request: api Produce, ", "PROTOCOL answer: api Produce, "]);
+    assert!(!text.contains("api ListOffsets") && !text.contains("api ApiVersions"), "{text}");
+    let text = run(&["-C", "-e", "-q", "-d", "fetch"], "");
+    told(
+        &text,
+        &["PROTOCOL request: api Fetch, ", &format!("FETCH fetched: topic {topic}, partition 0, offset 0")],
+    );
+    assert!(!text.contains("BROKER") && !text.contains("METADATA"), "{text}");
+    let text = run(&["-L", "-d", "protocol,feature"], "");
+    told(&text, &["api ApiVersions", "api Metadata", "FEATURE what a broker speaks: broker "]);
+    assert!(run(&["-C", "-e", "-q", "-d", "all"], "").contains("BROKER connected"));
+    assert_eq!(run(&["-C", "-e", "-q"], ""), "");
+}
+
+#[test]
 fn columns_and_groups_that_mean_nothing_are_wrong_use() {
     for arguments in [
         &["produce", "t", "--columns", "key,key"][..],

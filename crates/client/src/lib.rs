@@ -44,6 +44,8 @@
 //!   leaders, coordinators and controllers, brokers that restart. They end at `operation_timeout` with
 //!   the last reason. [`Client::request`] is a single attempt.
 //! - An [`Error`] names broker, API, topic and partition, and says what to do next ([`Error::advice`]).
+//! - What it does it tells through `tracing`: warnings, and at the level of debugging connections, metadata, requests
+//!   and answers, with targets by librdkafka's debug contexts (`kcopy_client::broker`, `kcopy_client::protocol`, ..).
 //! - Dropping a future abandons what it waits for. What has been sent is not called back.
 #![forbid(unsafe_code)]
 
@@ -53,6 +55,7 @@ mod client;
 mod config;
 mod connection;
 mod consumer;
+mod context;
 mod epochs;
 mod error;
 mod groups;

@@ -11,9 +11,9 @@ mod produce;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod session;
+mod told;
 mod topics;
 mod view;
-mod warnings;
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -80,12 +80,12 @@ fn only_tells(plan: &Plan) -> bool {
     }
 }
 
-/// What the client warns of, or with `-d` all that it does, on standard error. Record values are never among it.
+/// What the client warns of, and with `-d` what it does, on standard error. Record values are never among it.
 fn trace(common: &Common) {
     if common.properties.debug.is_empty() {
-        warnings::show();
+        told::warnings();
     } else {
-        trace_at(LevelFilter::TRACE);
+        told::contexts(&common.properties.debug);
     }
 }
 

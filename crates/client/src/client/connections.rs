@@ -17,6 +17,7 @@ use crate::{
     backoff::Backoff,
     config::{ClientConfig, HostPort},
     connection::{Connection, ConnectionOptions},
+    context::BROKER,
     error::{Error, ErrorKind, Result},
     pool::BufferPool,
 };
@@ -152,7 +153,7 @@ impl Connections {
                     if is_second {
                         tracing::warn!(%error, "a broker cannot be reached and is tried again");
                     } else {
-                        tracing::debug!(broker = %tried, %error, "connecting failed");
+                        tracing::debug!(target: BROKER, broker = %tried, %error, "connecting failed");
                     }
                     Outcome::Failed(error, Instant::now())
                 }
@@ -184,6 +185,7 @@ async fn establish(
         max_frame_bytes: config.receive_message_max_bytes,
         max_in_flight: config.max_in_flight,
     };
+    tracing::debug!(target: BROKER, broker = %address, "connecting");
     let connected = timeout(limit, async {
         let stream = config.connector.connect(&address.host, address.port).await.map_err(|error| {
             Error::new(ErrorKind::Connect, format!("connecting failed: {error}")).with_source(error)
@@ -198,7 +200,7 @@ async fn establish(
         }
     };
     if result.is_ok() {
-        tracing::debug!(broker = %address, "connected");
+        tracing::debug!(target: BROKER, broker = %address, "connected");
     }
     result.map_err(|error| error.with_broker(&name))
 }

@@ -9,6 +9,7 @@ mod retry;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,6 +25,7 @@ pub use self::{connections::Lane, coordinator::CoordinatorKind, retry::Retry};
 use crate::{
     config::{ClientConfig, HostPort},
     connection::Connection,
+    context::{METADATA, TOPIC},
     error::{Error, ErrorKind, Result},
     metadata::{Broker, Metadata},
 };
@@ -256,6 +258,7 @@ impl Client {
         if let Err(code) = response.error_code.into_result() {
             return Err(Error::broker(code).with_broker(connection.broker_name()));
         }
+        tell_of_metadata(&connection, &response);
         Ok((connection, response))
     }
 
@@ -272,6 +275,7 @@ impl Client {
         leader_epoch: i32,
         endpoint: Option<Broker>,
     ) {
+        tracing::debug!(target: TOPIC, topic, partition, leader, leader_epoch, "a broker names the leader");
         self.update_metadata(|known| known.with_leader(topic, partition, leader, leader_epoch, endpoint));
     }
 
@@ -281,6 +285,30 @@ impl Client {
             *current = Arc::new(next);
         }
         Arc::clone(&current)
+    }
+}
+
+fn tell_of_metadata(connection: &Connection, response: &MetadataResponse) {
+    tracing::debug!(
+        target: METADATA,
+        brokers = response.brokers.len(),
+        topics = response.topics.len(),
+        controller = response.controller_id,
+        cluster = response.cluster_id.as_deref().unwrap_or_default(),
+        from = %connection.address(),
+        "metadata"
+    );
+    for topic in &response.topics {
+        let name = topic.name.as_deref().unwrap_or_default();
+        let leaders =
+            || topic.partitions.iter().map(|partition| (partition.partition_index, partition.leader_id));
+        tracing::debug!(
+            target: TOPIC,
+            topic = name,
+            code = %topic.error_code,
+            leaders = ?leaders().collect::<BTreeMap<_, _>>(),
+            "metadata of a topic"
+        );
     }
 }
 

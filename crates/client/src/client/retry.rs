@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Client;
 use crate::{
     backoff::Backoff,
+    context::{GENERIC, METADATA},
     error::{Advice, Error, ErrorKind, Result},
 };
 
@@ -84,7 +85,7 @@ impl<'a> Retry<'a> {
                 let refresh = timeout_at(self.deadline, self.client.refresh_metadata(topics, generation));
                 if let Ok(Err(error)) = refresh.await {
                     // The attempt that follows will say more about what it lacks.
-                    tracing::debug!(%error, "the metadata could not be refreshed");
+                    tracing::debug!(target: METADATA, %error, "the metadata could not be refreshed");
                 }
             }
             _ => {}
@@ -106,7 +107,8 @@ impl<'a> Retry<'a> {
             let ended = error.kind() == ErrorKind::Timeout && self.backoff.attempts() == 1;
             return Err(if ended { error } else { error.given_up(&self.given_up()) });
         }
-        tracing::debug!(what = self.what, %error, attempt = self.backoff.attempts(), "trying again");
+        let attempt = self.backoff.attempts();
+        tracing::debug!(target: GENERIC, what = self.what, attempt, %error, "trying again");
         sleep_until(next).await;
         self.last_error = Some((error, Instant::now()));
         Ok(())

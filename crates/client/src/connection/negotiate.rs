@@ -10,7 +10,10 @@ use kcopy_wire::{
 };
 
 use super::{Connection, raw};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    context::FEATURE,
+    error::{Error, ErrorKind, Result},
+};
 
 /// What a broker speaks, by API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +75,15 @@ pub(super) async fn negotiate(connection: &Connection) -> Result<ApiVersionRange
             .with_api(ApiKey::ApiVersions, None)
             .with_broker(connection.broker_name()));
     }
-    Ok(ApiVersionRanges::new(&response))
+    let ranges = ApiVersionRanges::new(&response);
+    tracing::debug!(
+        target: FEATURE,
+        broker = %connection.address(),
+        apis = ranges.ranges.len(),
+        features = ?ranges.features,
+        "what a broker speaks"
+    );
+    Ok(ranges)
 }
 
 /// The error code stands behind the correlation id in every version.

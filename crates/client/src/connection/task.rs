@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{Shared, frames::FrameReader};
 use crate::{
+    context::{BROKER, tell_of_request},
     error::{Error, ErrorKind, Result},
     transport::BoxStream,
 };
@@ -78,6 +79,7 @@ struct InFlight {
     api: ApiKey,
     version: i16,
     correlation_id: i32,
+    sent: Instant,
     deadline: Instant,
     answer: oneshot::Sender<Result<Bytes>>,
 }
@@ -129,6 +131,7 @@ impl Driver {
             Ok(()) => Error::closed("connection").with_broker(&self.shared.broker),
             Err(error) => error.with_broker(&self.shared.broker),
         };
+        tracing::debug!(target: BROKER, broker = %self.shared.address, reason = error.message(), "disconnected");
         // First the reason, then the callers: whoever tries again must not find this connection open.
         self.shared.poison(error.clone());
         self.queue.close();
@@ -199,6 +202,15 @@ impl Driver {
                 self.in_flight.push_front(request);
                 return Err(error);
             }
+            tell_of_request!(
+                request.api,
+                api = request.api.name(),
+                id = correlation_id,
+                bytes = frame.len(),
+                microseconds = %request.sent.elapsed().as_micros(),
+                broker = %self.shared.address,
+                "answer"
+            );
             // Without a receiver the caller has gone away; the answer had to be read all the same.
             let _ = request.answer.send(Ok(frame));
             progress = true;
@@ -227,17 +239,34 @@ impl Driver {
         if answer.is_abandoned() {
             return;
         }
-        if deadline <= Instant::now() {
+        let now = Instant::now();
+        if deadline <= now {
             let message = "no answer in time: the request waited behind others";
             let error = Error::new(ErrorKind::Timeout, message).with_api(api, Some(version));
             answer.fail(&error.with_broker(&self.shared.broker));
             return;
         }
+        tell_of_request!(
+            api,
+            api = api.name(),
+            version,
+            id = correlation_id,
+            bytes = frame.len(),
+            broker = %self.shared.address,
+            "request"
+        );
         self.unwritten_bytes += frame.len();
         self.unwritten.extend(frame.segments.into_iter().filter(|segment| !segment.is_empty()));
         match answer {
             Answer::Frame(answer) => {
-                self.in_flight.push_back(InFlight { api, version, correlation_id, deadline, answer });
+                self.in_flight.push_back(InFlight {
+                    api,
+                    version,
+                    correlation_id,
+                    sent: now,
+                    deadline,
+                    answer,
+                });
             }
             Answer::Written(sender) => self.written.push_back(sender),
         }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     connection::Connection,
+    context::FETCH,
     error::{Error, Result},
     metadata,
     offsets::{IsolationLevel, OffsetQuery, OffsetSpec},
@@ -59,7 +60,7 @@ impl Driver {
         if !error.is_retriable() {
             return Err(error);
         }
-        tracing::debug!(broker_id = place.broker, %error, "fetching failed");
+        tracing::debug!(target: FETCH, broker_id = place.broker, %error, "fetching failed");
         broker.connection = None;
         broker.not_before = Some(now + broker.backoff.next_pause());
         for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(place)) {
@@ -84,7 +85,8 @@ impl Driver {
             ErrorCode::FETCH_SESSION_ID_NOT_FOUND
             | ErrorCode::INVALID_FETCH_SESSION_EPOCH
             | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR => {
-                tracing::debug!(broker_id = place.broker, code = %response.error_code, "a new fetch session");
+                let code = response.error_code;
+                tracing::debug!(target: FETCH, broker_id = place.broker, %code, "a new fetch session");
                 if response.error_code == ErrorCode::FETCH_SESSION_ID_NOT_FOUND {
                     broker.session.lose();
                 } else {
@@ -178,6 +180,16 @@ impl Driver {
         if data.diverging_epoch.epoch >= 0 {
             return self.diverged(at, data.diverging_epoch.end_offset);
         }
+        tracing::debug!(
+            target: FETCH,
+            topic = %partition.topic,
+            partition = partition.index,
+            offset = partition.position,
+            bytes = data.records.as_ref().map_or(0, |records| records.len()),
+            high_watermark = data.high_watermark,
+            broker_id = place.broker,
+            "fetched"
+        );
         let taken = partition.take(data, place.broker, held, &self.config)?;
         if partition.is_stuck()
             && let Some(broker) = self.brokers.get_mut(&place)
@@ -224,7 +236,8 @@ impl Driver {
         if !error.is_retriable() {
             return Err(partition.named(error));
         }
-        tracing::debug!(topic = %partition.topic, partition = partition.index, %error, "a partition failed");
+        let (topic, partition_index) = (&partition.topic, partition.index);
+        tracing::debug!(target: FETCH, %topic, partition = partition_index, %error, "a partition failed");
         partition.preferred_replica = None;
         partition.fail(error, now);
         if Partition::is_about_leader(code) {
