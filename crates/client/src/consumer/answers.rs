@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connection::Connection,
     context::FETCH,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     metadata,
     offsets::{IsolationLevel, OffsetQuery, OffsetSpec},
 };
@@ -32,7 +32,10 @@ impl Driver {
         match done {
             Done::Connected(place, result) => self.connected(place, result),
             Done::Fetched(place, Ok(response)) => self.fetched(place, response).await,
-            Done::Fetched(place, Err(error)) => self.broker_failed(place, error),
+            Done::Fetched(place, Err(error)) => {
+                let since = self.silent_since(&error);
+                self.broker_failed(place, error, since)
+            }
             Done::Metadata(result) => self.refreshed(result),
             Done::Ranged(at, result) => self.ranged(at, result).await,
         }
@@ -47,12 +50,23 @@ impl Driver {
                 }
                 Ok(())
             }
-            Err(error) => self.broker_failed(place, error),
+            Err(error) => self.broker_failed(place, error, Instant::now()),
         }
     }
 
-    /// A broker cannot be reached, or does not answer. Perhaps its partitions have moved.
-    fn broker_failed(&mut self, place: Place, error: Error) -> Result<()> {
+    /// Since when a fetch that ended in `error` brought nothing. The time that it waited for a frozen broker counts, but
+    /// leaves enough of the whole to look for another leader.
+    fn silent_since(&self, error: &Error) -> Instant {
+        let now = Instant::now();
+        if error.kind() != ErrorKind::Timeout {
+            return now;
+        }
+        let waited = self.client.config().request_timeout + self.config.max_wait;
+        now.checked_sub(waited.min(self.config.unreachable_timeout * 3 / 4)).unwrap_or(now)
+    }
+
+    /// A broker cannot be reached since then, or does not answer. Perhaps its partitions have moved.
+    fn broker_failed(&mut self, place: Place, error: Error, since: Instant) -> Result<()> {
         let now = Instant::now();
         let Some(broker) = self.brokers.get_mut(&place) else { return Ok(()) };
         broker.state = BrokerState::Idle;
@@ -68,7 +82,7 @@ impl Driver {
             if partition.preferred_replica.take().is_some() {
                 partition.owner = None;
             }
-            let since = partition.failing.as_ref().map_or(now, |(since, _)| *since);
+            let since = partition.failing.as_ref().map_or(since, |(first, _)| *first);
             partition.failing = Some((since, partition.named(error.clone())));
         }
         self.refresh.is_wanted = true;
@@ -106,7 +120,7 @@ impl Driver {
                     Some(name) => error.with_broker(name),
                     None => error,
                 };
-                return self.broker_failed(place, error);
+                return self.broker_failed(place, error, now);
             }
         }
         broker.session.accept(response.session_id);

@@ -383,3 +383,20 @@ async fn one_partition_out_of_reach_is_an_error_though_others_go_on() {
     assert_eq!((error.code(), error.partition()), (Some(ErrorCode::NOT_LEADER_OR_FOLLOWER), Some(1)));
     assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_under_way_when_its_broker_freezes_counts_once() {
+    let mut frozen = false;
+    let client = serving(move |_| {
+        (!std::mem::replace(&mut frozen, true)).then(|| fetched(0, data(&[plain(0..1)], &[])))
+    });
+    let unreachable_timeout = client.config().request_timeout;
+    let config = ConsumerConfig { unreachable_timeout, ..ConsumerConfig::default() };
+    let mut consumer = client.consume(vec![range(4)], config).unwrap();
+    assert!(matches!(consumer.next().await.unwrap(), Some(Event::Batch(_))));
+    let before = Instant::now();
+    let error = consumer.next().await.unwrap_err();
+    assert!(error.message().starts_with("the partition could not be read for 30 s"), "{error}");
+    // The fetch itself takes all of the time, and a quarter of it is left to look for another leader.
+    assert!((37..40).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+}
