@@ -112,6 +112,10 @@ fn consuming_prints_the_same() {
         "-o beginning",
         "-o 3",
         "-o -2",
+        "-o -0",
+        // Of several modes the last counts.
+        "-L -C",
+        "-P -C -c 2",
         "-o end",
         "-o 0 -c 4",
         "-c 3",
@@ -212,6 +216,10 @@ fn metadata_and_offsets_print_the_same() {
             pair.same(&mut differences, &["-Q", "-t", &query], true);
             pair.same(&mut differences, &["-Q", "-J", "-t", &query], true);
         }
+    }
+    for query in [format!("{topic}:9:-1"), format!("{unknown}:0:-2"), format!("{topic}:0:-4")] {
+        pair.same(&mut differences, &["-Q", "-t", &query], true);
+        pair.same(&mut differences, &["-Q", "-J", "-t", &query], true);
     }
 }
 
