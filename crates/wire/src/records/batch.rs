@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     attributes::Attributes,
     compression::{Decompressor, RecordLimits},
+    crc::crc32c,
     error::{RecordsError, RecordsErrorKind},
     record::{MIN_RECORD_LEN, RecordIter},
 };
@@ -160,7 +161,7 @@ impl Batch {
     /// # Errors
     /// `Corrupt` if they differ.
     pub fn verify_crc(&self) -> Result<(), RecordsError> {
-        let computed = crc32c::crc32c(&self.bytes[at::ATTRIBUTES..]);
+        let computed = crc32c(&self.bytes[at::ATTRIBUTES..]);
         if computed == self.crc() {
             return Ok(());
         }

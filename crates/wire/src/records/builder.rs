@@ -7,6 +7,7 @@ use super::{
     batch::{HEADER_LEN, LENGTH_OVERHEAD, MAGIC, at},
     compression::Compressor,
     control::EndTxnMarker,
+    crc::crc32c,
     error::RecordsError,
     headers::Headers,
     varint::{MAX_LEN_64, MAX_SHORT, len_of, put, put_short, short},
@@ -307,7 +308,7 @@ impl BatchBuilder {
         set(at::PRODUCER_EPOCH, &stamp.epoch.to_be_bytes());
         set(at::BASE_SEQUENCE, &stamp.base_sequence.to_be_bytes());
         set(at::RECORD_COUNT, &self.count.to_be_bytes());
-        let crc = crc32c::crc32c(&self.buffer[at::ATTRIBUTES..]);
+        let crc = crc32c(&self.buffer[at::ATTRIBUTES..]);
         self.buffer[at::CRC..at::ATTRIBUTES].copy_from_slice(&crc.to_be_bytes());
         Ok(self.buffer.freeze())
     }

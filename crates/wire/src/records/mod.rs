@@ -37,6 +37,7 @@ mod batches;
 mod builder;
 mod compression;
 mod control;
+mod crc;
 mod error;
 mod headers;
 mod patch;

@@ -4,6 +4,7 @@ use super::{
     attributes::{Attributes, TimestampType},
     batch::{at, check_header, read_field},
     builder::ProducerStamp,
+    crc::crc32c,
     error::RecordsError,
 };
 
@@ -72,7 +73,7 @@ impl<'a> BatchMut<'a> {
     }
 
     pub(super) fn update_crc(&mut self) {
-        let crc = crc32c::crc32c(&self.bytes[at::ATTRIBUTES..]);
+        let crc = crc32c(&self.bytes[at::ATTRIBUTES..]);
         self.set(at::CRC, crc.to_be_bytes());
     }
 
