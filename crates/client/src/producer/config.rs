@@ -86,6 +86,20 @@ pub struct ProducerConfig {
 }
 
 impl ProducerConfig {
+    /// What may be under way to one broker at a time.
+    pub(super) fn bytes_under_way(&self) -> usize {
+        self.max_in_flight.saturating_mul(self.max_request_bytes)
+    }
+
+    /// How much of the buffer is of use before partitions are known, and brokers beyond the first. What is compressed
+    /// takes less on its way than in the buffer, so all of it is.
+    pub(super) fn first_free_bytes(&self) -> usize {
+        match self.compression {
+            Compression::None => self.bytes_under_way().max(2 * self.max_message_bytes),
+            _ => self.buffer_bytes,
+        }
+    }
+
     /// Starts with the defaults.
     pub fn builder() -> ProducerConfigBuilder {
         ProducerConfigBuilder { config: ProducerConfig::default(), idempotence: None }

@@ -65,6 +65,11 @@ impl BrokerTasks {
         (BrokerTasks { client, config, tasks: HashMap::new(), answers }, received)
     }
 
+    /// How many brokers have been sent something.
+    pub(super) fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Hands a request over; requests to one broker keep their order. Gives the answer at once if nobody will
     /// send it.
     pub(super) fn send(&mut self, send: Send) -> Option<Answered> {

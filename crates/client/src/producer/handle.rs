@@ -103,7 +103,11 @@ impl Producer {
         let config = Arc::new(config);
         let shared = Arc::new(Shared {
             open: Mutex::new(Accumulator::new(&config)),
-            queue: Mutex::new(Queue::new(config.buffer_bytes, config.buffer_records)),
+            queue: Mutex::new(Queue::new(
+                config.buffer_bytes,
+                config.first_free_bytes(),
+                config.buffer_records,
+            )),
             news: Notify::new(),
             missed: AtomicBool::new(false),
             progress: Notify::new(),
@@ -263,7 +267,7 @@ impl Producer {
 
     /// How many bytes of records wait for their acknowledgement, about.
     pub fn buffered_bytes(&self) -> usize {
-        self.0.config.buffer_bytes.saturating_sub(lock(&self.0.shared.queue).free_bytes)
+        self.0.config.buffer_bytes.saturating_sub(lock(&self.0.shared.queue).unused_bytes())
     }
 }
 

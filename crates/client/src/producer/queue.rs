@@ -24,6 +24,8 @@ pub(super) struct Queue {
     /// How many partitions topics turned out to have when they were looked up again.
     pub(super) grown_topics: Vec<(Arc<str>, u32)>,
     pub(super) free_bytes: usize,
+    /// The part of the buffer that nobody has a use for yet: memory that was never touched costs a fault per page.
+    held_back: usize,
     pub(super) free_records: usize,
     /// What the next batches will probably carry: a right guess saves a second pass over them.
     pub(super) identity: Option<Identity>,
@@ -43,12 +45,15 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(free_bytes: usize, free_records: usize) -> Self {
+    /// Of `buffer_bytes` so many are free at first: see [`Queue::free_more`].
+    pub(super) fn new(buffer_bytes: usize, free_bytes: usize, free_records: usize) -> Self {
+        let free_bytes = free_bytes.min(buffer_bytes);
         Queue {
             sealed: Vec::new(),
             new_partitions: Vec::new(),
             grown_topics: Vec::new(),
             free_bytes,
+            held_back: buffer_bytes - free_bytes,
             free_records,
             identity: None,
             settled: Settled::default(),
@@ -59,8 +64,20 @@ impl Queue {
             ended: false,
             pool: Vec::new(),
             pooled_bytes: 0,
-            max_pooled_bytes: free_bytes,
+            max_pooled_bytes: buffer_bytes,
         }
+    }
+
+    /// Frees so many bytes more, as far as the buffer has them.
+    pub(super) fn free_more(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.held_back);
+        self.held_back -= bytes;
+        self.free_bytes += bytes;
+    }
+
+    /// What is not in use.
+    pub(super) fn unused_bytes(&self) -> usize {
+        self.free_bytes + self.held_back
     }
 
     /// A buffer that has been used before: fresh memory costs a fault per page.
@@ -229,8 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_freed_than_there_is() {
+        let mut queue = Queue::new(100, 30, 10);
+        assert_eq!((queue.free_bytes, queue.unused_bytes()), (30, 100));
+        queue.free_more(50);
+        assert_eq!((queue.free_bytes, queue.unused_bytes()), (80, 100));
+        queue.free_more(50);
+        assert_eq!((queue.free_bytes, queue.unused_bytes()), (100, 100));
+        assert_eq!(Queue::new(100, 200, 10).free_bytes, 100);
+    }
+
+    #[test]
     fn buffers_come_back_unless_somebody_holds_them() {
-        let mut queue = Queue::new(1 << 20, 10);
+        let mut queue = Queue::new(1 << 20, 1 << 20, 10);
         let buffer = BytesMut::zeroed(100_000).freeze();
         let held = buffer.clone();
         queue.keep_data(buffer);

@@ -119,10 +119,16 @@ impl Sender {
                 self.machine.handle_failure(now, error);
             }
             self.look_up(now);
+            let known = self.brokers.count().max(1);
             while let Some(send) = self.machine.poll_send(now) {
                 if let Some(answered) = self.brokers.send(send) {
                     self.handle_answered(now, answered);
                 }
+            }
+            let more = self.brokers.count().saturating_sub(known);
+            if more > 0 {
+                lock(&self.shared.queue).free_more(more.saturating_mul(self.config.bytes_under_way()));
+                self.shared.tell_progress();
             }
             self.report();
             if closing && self.machine.is_idle() {
@@ -190,6 +196,8 @@ impl Sender {
         let mut queue = lock(&shared.queue);
         let sealed = mem::take(&mut queue.sealed);
         let new_partitions = mem::take(&mut queue.new_partitions);
+        // Open batches need room, though not all of it at a time.
+        queue.free_more(new_partitions.len().saturating_mul(self.config.batch_size / 4));
         let (closing, aborting) = (queue.closing, queue.aborting);
         drop(queue);
         // Held until here: what is sealed from now on comes after what has lingered.
