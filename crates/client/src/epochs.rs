@@ -9,8 +9,12 @@ use kcopy_wire::{
 };
 
 use crate::{
-    client::{Client, by_leader::AboutPartition},
+    client::{
+        Client,
+        by_leader::{AboutPartition, Fenced},
+    },
     connection::Connection,
+    consumer::{PartitionRange, out_of_range},
     error::{Error, Result},
 };
 
@@ -60,19 +64,71 @@ impl Client {
     /// Each answer has its own: an unknown partition, or a leader that could not be reached within
     /// `operation_timeout`.
     pub async fn epoch_ends(&self, questions: &[EpochQuery]) -> Result<Vec<Result<Option<EpochEnd>>>> {
-        self.by_leader("asking where leader epochs end", questions, ask).await
+        self.by_leader("asking where leader epochs end", &Fenced::all(questions), ask).await
+    }
+
+    /// Finds the leader epoch of the record before the start of each range: to be kept with a position at which
+    /// nothing has been read yet. None where the log has no record before it, or the leader keeps no epochs.
+    ///
+    /// The newest epoch of a log would also do for [`Client::epoch_ends`], and not for
+    /// [`PartitionRange::last_epoch`]: a log to which its leader has added nothing does not know that epoch later.
+    ///
+    /// # Errors
+    /// A leader that cannot be reached, and `OFFSET_OUT_OF_RANGE` for a log that was cut short below its start since
+    /// the range was found.
+    pub async fn epochs_before(&self, ranges: &[PartitionRange]) -> Result<Vec<Option<i32>>> {
+        let newest = |range: &PartitionRange| {
+            let epoch = range.leader_epoch.filter(|_| range.start > range.log_start_offset)?;
+            Some((0, epoch))
+        };
+        // It is the smallest one that ends at the start or beyond: from and to, as far as that is known.
+        let mut bounds: Vec<Option<(i32, i32)>> = ranges.iter().map(newest).collect();
+        let mut is_first = true;
+        loop {
+            let mut places = Vec::new();
+            let mut questions = Vec::new();
+            for (at, (range, bound)) in ranges.iter().zip(&bounds).enumerate() {
+                let Some((from, to)) = *bound else { continue };
+                if is_first || from < to {
+                    let epoch = if is_first { to } else { from + (to - from) / 2 };
+                    places.push(at);
+                    questions.push(EpochQuery::new(range.topic.clone(), range.partition, epoch));
+                }
+            }
+            if questions.is_empty() {
+                return Ok(bounds.into_iter().map(|bound| Some(bound?.1)).collect());
+            }
+            let answers = self.epoch_ends(&questions).await?;
+            for ((at, question), answer) in places.into_iter().zip(questions).zip(answers) {
+                let (range, epoch) = (&ranges[at], question.leader_epoch);
+                let from = bounds[at].map_or(0, |(from, _)| from);
+                bounds[at] = match answer? {
+                    Some(end) if end.end_offset >= range.start => {
+                        Some((from, end.leader_epoch.clamp(from, epoch)))
+                    }
+                    Some(end) if is_first => {
+                        return Err(out_of_range(range.start, range.log_start_offset, end.end_offset)
+                            .with_partition(&range.topic, range.partition));
+                    }
+                    None if is_first => None,
+                    _ => bounds[at].map(|(_, to)| (epoch + 1, to)),
+                };
+            }
+            is_first = false;
+        }
     }
 }
 
 async fn ask(
     connection: Connection,
-    questions: Vec<(usize, EpochQuery)>,
+    questions: Vec<(usize, Fenced<EpochQuery>)>,
 ) -> Result<Vec<(usize, Result<Option<EpochEnd>>)>> {
     let version = connection.version_within::<OffsetForLeaderEpochRequest>(2, i16::MAX)?;
     let mut topics: Vec<OffsetForLeaderTopic> = Vec::new();
-    for (_, question) in &questions {
+    for (_, Fenced { question, current_leader_epoch }) in &questions {
         let partition = OffsetForLeaderPartition {
             partition: question.partition,
+            current_leader_epoch: *current_leader_epoch,
             leader_epoch: question.leader_epoch,
             ..Default::default()
         };
@@ -92,7 +148,7 @@ async fn ask(
     };
     Ok(questions
         .into_iter()
-        .map(|(at, question)| (at, find(&response, &question).map_err(context)))
+        .map(|(at, fenced)| (at, find(&response, &fenced.question).map_err(context)))
         .collect())
 }
 
@@ -104,4 +160,77 @@ fn find(response: &OffsetForLeaderEpochResponse, question: &EpochQuery) -> Resul
     answer.error_code.into_result().map_err(Error::broker)?;
     let is_known = answer.leader_epoch >= 0 && answer.end_offset >= 0;
     Ok(is_known.then_some(EpochEnd { leader_epoch: answer.leader_epoch, end_offset: answer.end_offset }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kcopy_wire::{
+        ErrorCode,
+        messages::{
+            ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+            list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+            metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
+            offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
+        },
+    };
+
+    use super::*;
+    use crate::{
+        offsets::{IsolationLevel, OffsetQuery, OffsetSpec},
+        testing::{Peer, brokers, scripted},
+    };
+
+    /// One that leads partition 0 of `t` in epoch 4, and notes which epoch it is asked to have.
+    async fn serve(mut peer: Peer, asked: Arc<Mutex<Vec<i32>>>) {
+        peer.negotiate().await;
+        while let Some(request) = peer.receive().await {
+            if request.key == ApiKey::Metadata {
+                let mut response = brokers(&[(1, "one")]);
+                let led = MetadataResponsePartition { leader_id: 1, leader_epoch: 4, ..Default::default() };
+                response.topics.push(MetadataResponseTopic {
+                    name: Some("t".into()),
+                    partitions: vec![led],
+                    ..Default::default()
+                });
+                peer.answer::<MetadataRequest>(&request, &response).await;
+            } else if request.key == ApiKey::ListOffsets {
+                let question: ListOffsetsRequest = request.decode();
+                asked.lock().unwrap().push(question.topics[0].partitions[0].current_leader_epoch);
+                let partitions =
+                    vec![ListOffsetsPartitionResponse { offset: 5, leader_epoch: 4, ..Default::default() }];
+                let topics =
+                    vec![ListOffsetsTopicResponse { name: "t".into(), partitions, ..Default::default() }];
+                let response = ListOffsetsResponse { topics, ..Default::default() };
+                peer.answer::<ListOffsetsRequest>(&request, &response).await;
+            } else {
+                let question: OffsetForLeaderEpochRequest = request.decode();
+                asked.lock().unwrap().push(question.topics[0].partitions[0].current_leader_epoch);
+                let partitions = vec![EpochEndOffset {
+                    error_code: ErrorCode::NONE,
+                    leader_epoch: 3,
+                    end_offset: 5,
+                    ..Default::default()
+                }];
+                let topics =
+                    vec![OffsetForLeaderTopicResult { topic: "t".into(), partitions, ..Default::default() }];
+                let response = OffsetForLeaderEpochResponse { topics, ..Default::default() };
+                peer.answer::<OffsetForLeaderEpochRequest>(&request, &response).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_leader_of_the_known_epoch_may_answer() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let config = scripted(move |_, _, peer| Some(serve(peer, Arc::clone(&noted))));
+        let client = Client::new(config.build().unwrap());
+        let end = client.epoch_ends(&[EpochQuery::new("t", 0, 3)]).await.unwrap().remove(0).unwrap();
+        assert_eq!(end, Some(EpochEnd { leader_epoch: 3, end_offset: 5 }));
+        let latest = [OffsetQuery::new("t", 0, OffsetSpec::Latest)];
+        client.list_offsets(&latest, IsolationLevel::ReadCommitted).await.unwrap().remove(0).unwrap();
+        assert_eq!(*asked.lock().unwrap(), [4, 4]);
+    }
 }

@@ -16,6 +16,38 @@ use crate::{
 pub(crate) trait AboutPartition: Clone + Send + 'static {
     fn topic(&self) -> &Str;
     fn partition(&self) -> i32;
+
+    /// Takes the leader epoch that is known of its partition, before each time that it is asked.
+    fn fence(&mut self, _leader_epoch: Option<i32>) {}
+}
+
+/// A question that only a leader of the known epoch may answer: what a former one says may be long past.
+#[derive(Clone)]
+pub(crate) struct Fenced<Q> {
+    pub(crate) question: Q,
+    /// As requests have it.
+    pub(crate) current_leader_epoch: i32,
+}
+
+impl<Q: AboutPartition> Fenced<Q> {
+    pub(crate) fn all(questions: &[Q]) -> Vec<Fenced<Q>> {
+        let fenced = |question: &Q| Fenced { question: question.clone(), current_leader_epoch: -1 };
+        questions.iter().map(fenced).collect()
+    }
+}
+
+impl<Q: AboutPartition> AboutPartition for Fenced<Q> {
+    fn topic(&self) -> &Str {
+        self.question.topic()
+    }
+
+    fn partition(&self) -> i32 {
+        self.question.partition()
+    }
+
+    fn fence(&mut self, leader_epoch: Option<i32>) {
+        self.current_leader_epoch = leader_epoch.unwrap_or(-1);
+    }
 }
 
 /// What one leader said to the questions of these places.
@@ -119,7 +151,11 @@ impl Client {
             match leader_of(&metadata, question.topic(), question.partition()) {
                 Ok(leader) => {
                     let count = seen.entry((question.topic().clone(), question.partition())).or_default();
-                    requests.entry((leader, *count)).or_default().push((at, question.clone()));
+                    let mut question = question.clone();
+                    let known = metadata.topic(question.topic());
+                    let known = known.and_then(|topic| topic.partition(question.partition()));
+                    question.fence(known.and_then(|partition| partition.leader_epoch));
+                    requests.entry((leader, *count)).or_default().push((at, question));
                     *count += 1;
                 }
                 Err(error) => answers[at] = Some(Err(error)),

@@ -192,7 +192,13 @@ impl Driver {
         let partition = &mut self.partitions[at];
         partition.recover();
         if data.diverging_epoch.epoch >= 0 {
-            return self.diverged(at, data.diverging_epoch.end_offset);
+            let (epoch, end) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
+            if end >= partition.position && Some(epoch) < partition.last_fetched_epoch {
+                // It only does not know the epoch, under which nothing came; all that was read is there.
+                partition.last_fetched_epoch = Some(epoch);
+                return Ok(());
+            }
+            return self.diverged(at, end);
         }
         tracing::debug!(
             target: FETCH,

@@ -103,7 +103,7 @@ fn range(
 }
 
 /// The error about an offset that a partition does not have.
-pub(super) fn out_of_range(offset: i64, log_start_offset: i64, end: i64) -> Error {
+pub(crate) fn out_of_range(offset: i64, log_start_offset: i64, end: i64) -> Error {
     let has = if log_start_offset == end {
         format!("the partition is empty, the next offset is {end}")
     } else {

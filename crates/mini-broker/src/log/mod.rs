@@ -271,16 +271,15 @@ impl Log {
         if leader_epoch == current_epoch {
             return Some((leader_epoch, self.log_end_offset));
         }
-        let after = self.epochs.partition_point(|(epoch, _)| *epoch <= leader_epoch);
-        let end = self.epochs.get(after).map_or(self.log_end_offset, |(_, start)| *start);
-        if after == 0 {
-            // Older than anything known: Kafka answers the requested epoch with the first known epoch's start.
-            return self.epochs.first().map(|(_, start)| (leader_epoch, *start));
-        }
-        if after == self.epochs.len() && self.epochs.last().is_none_or(|(epoch, _)| *epoch < leader_epoch) {
+        if leader_epoch > current_epoch {
             return None;
         }
-        Some((self.epochs[after - 1].0, end))
+        // A leader that has written nothing yet knows its epoch all the same: it begins at the end.
+        let after = self.epochs.partition_point(|(epoch, _)| *epoch <= leader_epoch);
+        let end = self.epochs.get(after).map_or(self.log_end_offset, |(_, start)| *start);
+        // Older than anything known: Kafka answers the requested epoch with the first known epoch's start.
+        let epoch = after.checked_sub(1).map_or(leader_epoch, |before| self.epochs[before].0);
+        Some((epoch, end))
     }
 
     /// The epoch under which `offset` was, or would be, written.
