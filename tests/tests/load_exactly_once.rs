@@ -341,8 +341,14 @@ fn a_log_cut_short_names_the_gap() {
     setting.database.execute("update kcopy.offsets set next_offset = 50");
     let short = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
     assert!(short.stderr.contains("50 is the next offset to load, and the log ends at 20"), "{short:?}");
-    // An epoch that the leader knows nothing of: the log lost it, and has grown again.
+    // Nothing is concluded from what a leader of an older epoch says, not even where a loss is accepted.
     setting.database.execute("update kcopy.offsets set next_offset = 20, leader_epoch = 999");
+    let older =
+        setting.load(&[&topic, "--into", "cut", "--accept-loss", "--timeout", "300ms"]).expect_code(1);
+    let text = "offset 19 was read from a leader of epoch 999, and the one that answers is of epoch 0";
+    assert!(older.stderr.contains(text), "{older:?}");
+    // One that has never had ids.
+    setting.database.execute("update kcopy.offsets set topic_id = null");
     let unknown = setting.load(&[&topic, "--into", "cut"]).expect_code(1);
     assert!(unknown.stderr.contains("knows nothing of the epoch of offset 19"), "{unknown:?}");
     setting.database.execute("update kcopy.offsets set leader_epoch = null, cluster_id = 'other'");
@@ -473,4 +479,31 @@ fn another_cluster_under_a_loader_that_follows_is_a_gap_with_a_name() {
     let ended = loader.finish().expect_code(1);
     assert!(ended.stderr.contains("--accept-loss goes on at offset 0"), "{ended:?}");
     assert!(ended.stderr.contains(&format!("{topic} [0]")), "{ended:?}");
+}
+
+#[test]
+fn a_position_that_moves_while_a_loader_begins_is_no_gap() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("overtaken", 1);
+    setting.database.execute("create table overtaken(n int4)");
+    setting.produce(&topic, &numbers(0, 10));
+    setting.load(&[&topic, "--into", "overtaken"]).expect_success();
+    // Another one has the position, and moves it while this one waits for it.
+    let mut other = setting.database.connect();
+    let mut holder = other.transaction().expect("a transaction");
+    holder.batch_execute("select 1 from kcopy.offsets for update").expect("locks");
+    let loader = setting.start(&[&topic, "--into", "overtaken", "--accept-loss"]);
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    setting.wait_for(waits, "1");
+    setting.produce(&topic, &numbers(10, 20));
+    holder
+        .batch_execute(
+            "insert into overtaken select generate_series(10, 19); update kcopy.offsets set next_offset = 20",
+        )
+        .expect("a load");
+    holder.commit().expect("a commit");
+    let ended = loader.finish().expect_success();
+    assert!(!ended.stderr.contains("cut short"), "{ended:?}");
+    setting.load(&[&topic, "--into", "overtaken"]).expect_success();
+    assert_eq!(setting.database.value("select count(*) || ' ' || count(distinct n) from overtaken"), "20 20");
 }

@@ -1,6 +1,8 @@
 //! `kcopy.load`: what becomes of positions when topics and partitions come and go, and others load them, too.
 
-use kcopy_tests::{Loading, program, run};
+use std::time::Instant;
+
+use kcopy_tests::{DEADLINE, Loading, program, run};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -111,4 +113,29 @@ fn lag_shows_topics_that_are_gone_or_made_anew() {
         ["well|t|1"]
     );
     assert_eq!(loading.database.value("select count(*) from kcopy.lag(target => 't')"), "3");
+}
+
+#[test]
+fn a_reset_goes_by_the_end_of_when_it_has_the_positions() {
+    let mut loading = setting();
+    let topic = loading.topic("moved", 1);
+    loading.produce(&topic, 0, &["a\t1", "b\t2"]);
+    loading.load("'moved', 't'");
+    let mut other = loading.database.connect();
+    let mut holder = other.transaction().expect("a transaction");
+    holder.batch_execute("select 1 from kcopy.offsets for update").expect("locks");
+    let mut session = loading.database.connect();
+    let reset = std::thread::spawn(move || {
+        session.batch_execute("select * from kcopy.reset('moved', 't', 'end')").expect("a reset");
+    });
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    let until = Instant::now() + DEADLINE;
+    while loading.database.value(waits) == "0" {
+        assert!(Instant::now() < until && !reset.is_finished(), "it never waits");
+    }
+    loading.produce(&topic, 0, &["c\t3"]);
+    holder.batch_execute("update kcopy.offsets set next_offset = 3").expect("a load");
+    holder.commit().expect("a commit");
+    reset.join().expect("a reset");
+    assert_eq!(loading.database.value("select next_offset || ' ' || leader_epoch from kcopy.offsets"), "3 0");
 }

@@ -124,7 +124,8 @@ fn a_log_that_was_cut_short_and_has_grown_again_is_a_gap() {
     ways.expect_gap("7 is the next offset to load, and the log ends at 3", "ends at offset 3");
     // It grows to just where they stand, and beyond.
     log.write(103..107);
-    let by_wire = "cut short at 3 and written anew from there: offsets 3 to 6 were loaded and are others now";
+    let by_wire =
+        "cut short at 3 and written anew from there: offsets 3 to 6 were loaded or passed and are others now";
     ways.expect_gap(
         by_wire,
         "cannot go on at offset 7: the log was truncated: its leader epoch 0 ends at offset 3",
@@ -215,7 +216,7 @@ fn an_election_between_the_check_and_the_first_record_is_noticed() {
         let ended = load.join().expect("a result");
         assert_eq!(ended.is_ok(), numbers.end == 5, "there was something to read: {ended:?}");
         ways.expect_gap(
-            "cut short at 3 and written anew from there: offsets 3 to 4 were loaded and are others now",
+            "cut short at 3 and written anew from there: offsets 3 to 4 were loaded or passed and are others now",
             "cannot go on at offset 5: the log was truncated: its leader epoch 0 ends at offset 3",
         );
         ways.expect_rows("0 1 2 3 4");
@@ -243,9 +244,89 @@ fn a_loader_that_follows_does_not_go_on_in_another_log() {
         log.write(200..201);
         log.runtime.block_on(log.cluster.clear_faults()).expect("no faults");
         let ended = loader.finish().expect_code(1);
-        let gap = "cut short at 3 and written anew from there: offsets 3 to 5 were loaded and are others now";
+        let gap = "cut short at 3 and written anew from there: offsets 3 to 5 were loaded or passed and are others now";
         assert!(ended.stderr.contains(gap), "{numbers:?}: {ended:?}");
         assert!(ended.stderr.contains("--accept-loss goes on at offset 3"), "{ended:?}");
         ways.wait_for_rows("6");
     }
+}
+
+/// How both ways begin.
+type Begin = fn(&Log, &mut Ways);
+
+#[test]
+fn a_log_that_was_cut_short_before_anything_was_read_is_a_gap() {
+    let begins: [(&str, Begin); 4] = [
+        ("end", |_, ways| ways.load(&["--from", "end"], ", start => 'end'")),
+        ("offset", |_, ways| ways.load(&["--from", "5"], ", start => '5'")),
+        ("group", |log, ways| {
+            let brokers = log.cluster.bootstrap_servers();
+            let group = ["consume", "--group", "g", TOPIC, "-b", &brokers];
+            kcopy_tests::run(program("kcopy").args(group)).expect_success();
+            ways.load(&["--import-group", "g"], ", start => 'end'");
+        }),
+        ("reset", |_, ways| {
+            for table in ["by_sql", "by_wire"] {
+                let reset = format!("select * from kcopy.reset('{TOPIC}', '{table}', 'end')");
+                ways.loading.database.execute(&reset);
+            }
+        }),
+    ];
+    for (name, begin) in begins {
+        let log = Log::new();
+        log.write(0..5);
+        log.lose_from(5);
+        let mut ways = Ways::new(&log);
+        begin(&log, &mut ways);
+        // That of the last record, and not of the leader, who has written none.
+        ways.expect_positions("5 0");
+        // Clean elections are no gap.
+        log.lose_from(5);
+        ways.load(&[], "");
+        ways.expect_positions("5 0");
+        assert_eq!(ways.loading.database.rows("select problem from kcopy.lag()"), ["∅", "∅"], "{name}");
+
+        log.lose_from(2);
+        log.write(102..110);
+        ways.expect_gap(
+            "cut short at 2 and written anew from there: offsets 2 to 4 were loaded or passed and are others now",
+            "its leader epoch 0 ends at offset 2",
+        );
+        let problems = ways.loading.database.rows("select problem from kcopy.lag()");
+        assert_eq!(problems, ["the log was cut short"; 2], "{name}");
+        ways.load(&["--accept-loss"], ", accept_loss => true");
+        ways.expect_rows("102 103 104 105 106 107 108 109");
+    }
+}
+
+#[test]
+fn a_position_behind_an_accepted_loss_is_checked_as_well() {
+    let log = Log::new();
+    log.write(0..5);
+    let mut ways = Ways::new(&log);
+    ways.load(&[], "");
+    log.lose_from(3);
+    ways.load(&["--accept-loss"], ", accept_loss => true");
+    ways.expect_positions("3 0");
+    log.lose_from(1);
+    log.write(101..105);
+    ways.expect_gap("cut short at 1 and written anew", "its leader epoch 0 ends at offset 1");
+}
+
+#[test]
+fn a_group_that_stands_in_another_log_is_not_imported() {
+    let log = Log::new();
+    log.write(0..5);
+    let mut ways = Ways::new(&log);
+    let brokers = log.cluster.bootstrap_servers();
+    kcopy_tests::run(program("kcopy").args(["consume", "--group", "g", TOPIC, "-b", &brokers]))
+        .expect_success();
+    log.lose_from(2);
+    log.write(102..110);
+    let ended = kcopy_tests::run(&mut ways.wire(&["--import-group", "g"])).expect_code(1);
+    let text = "group g stands at offset 5, and the log was cut short at 2 and written anew from there; --accept-loss \
+                begins at offset 2";
+    assert!(ended.stderr.contains(text), "{ended:?}");
+    kcopy_tests::run(&mut ways.wire(&["--import-group", "g", "--accept-loss"])).expect_success();
+    assert_eq!(ways.loading.database.value("select min(n) || ' ' || count(*) from by_wire"), "102 8");
 }

@@ -3,15 +3,25 @@
 //! A position is never guessed. What was there and is gone (a log cut short, a topic made anew, another
 //! cluster) is an error that names the gap, unless `--accept-loss` says to go on behind it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use kcopy_client::{
-    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, PartitionRange, StartOffset, wire::Str,
+    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, Metadata, PartitionRange, StartOffset,
+    wire::Str,
 };
 use tokio_postgres::{Client as Postgres, Transaction, error::SqlState};
 
-use super::{catalog::Table, pulse::Pulse, trouble::Trouble};
-use crate::plan::{End, Load, Start};
+use super::{
+    catalog::Table,
+    loss::{Loss, Seen, Stored, Verdict, judge},
+    pulse::Pulse,
+    starts::unsteady,
+    trouble::Trouble,
+};
+use crate::plan::{End, Load};
 
 /// The tables of positions and of rejected records, as `kcopy sql` installs them.
 const SCHEMA: &str = include_str!("../sql/offsets.sql");
@@ -96,19 +106,8 @@ pub(super) struct Survey<'a> {
     pub(super) pulse: &'a Pulse,
 }
 
-/// A row of kcopy.offsets.
-struct Stored {
-    next_offset: i64,
-    cluster_id: Option<String>,
-    topic_id: Option<String>,
-    leader_epoch: Option<i32>,
-}
-
-/// What the cluster says of one partition.
-struct Seen {
-    range: PartitionRange,
-    topic_id: Option<String>,
-}
+/// The rows of kcopy.offsets by table, topic and partition.
+pub(super) type Positions = HashMap<(u32, String, i32), Stored>;
 
 impl Survey<'_> {
     /// Finds, checks and where need be sets the positions. The rows stay locked until all is checked: a
@@ -122,51 +121,61 @@ impl Survey<'_> {
         assigned: &[Assigned],
         notices: &mut Vec<String>,
     ) -> Result<Vec<Placed>, Trouble> {
-        let seen = self.of_cluster(self.look(assigned)).await?;
-        let cluster_id = self.client.metadata().cluster_id.clone();
         let failed = |error: tokio_postgres::Error| at_positions("reading kcopy.offsets", &error);
         let transaction = postgres.transaction().await.map_err(failed)?;
         let known = self.known_topics(&transaction, assigned).await?;
         let mut stored = self.stored(&transaction, assigned).await?;
-        let starts = self.of_cluster(self.first_starts(assigned, &stored, &known, &seen, notices)).await?;
-        let cut = self.of_cluster(self.epoch_ends(assigned, &stored)).await?;
+        // Asked only while the positions are locked: what is older than a position says nothing about it.
+        let mut seen = self.of_cluster(self.look(assigned, &stored)).await?;
+        let is_fine = |(it, seen): (&Assigned, &Seen)| {
+            stored.get(&self.key(it)).is_none_or(|stored| {
+                matches!(judge(stored, self.cluster_id().as_deref(), seen), Verdict::Fine)
+            })
+        };
+        if !assigned.iter().zip(&seen).all(is_fine) {
+            // Once more, and of the present leaders: a former one knows only the past.
+            self.of_cluster(self.renew_metadata(assigned)).await?;
+            seen = self.of_cluster(self.look(assigned, &stored)).await?;
+        }
+        let cluster_id = self.cluster_id();
+        let is_new = |it: &&Assigned| {
+            let of_topic = (self.tables[it.table].oid, it.topic.to_string());
+            !stored.contains_key(&self.key(it)) && !known.contains(&of_topic)
+        };
+        let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
+        let starts = self.of_cluster(self.first_starts(&new, &seen, notices)).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {
-            let key = (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition);
-            let position = match stored.remove(&key) {
+            let place = format!("{} [{}]", assigned.topic, assigned.partition);
+            let mut position = seen.range.log_start_offset;
+            match stored.remove(&self.key(assigned)) {
                 None => {
-                    let position = starts.get(&(assigned.topic.clone(), assigned.partition)).copied();
-                    let position = position.unwrap_or(seen.range.log_start_offset);
-                    self.insert(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
-                    position
-                }
-                Some(stored) => {
-                    let cut = cut.get(&(assigned.topic.clone(), assigned.partition)).copied();
-                    let loss = loss(&stored, cluster_id.as_deref(), &seen, cut);
-                    match loss {
-                        None => {
-                            // What becomes of the log from here on is noticed while it is read.
-                            seen.range.last_epoch = stored.leader_epoch;
-                            stored.next_offset
-                        }
-                        Some(loss) if !self.plan.accepts_loss => {
-                            return Err(Trouble::Final(format!(
-                                "{} [{}]: {}; --accept-loss goes on at offset {}",
-                                assigned.topic, assigned.partition, loss.what, loss.go_on_at
-                            )));
-                        }
-                        Some(loss) => {
-                            notices.push(format!(
-                                "{} [{}]: {}; loading goes on at offset {}",
-                                assigned.topic, assigned.partition, loss.what, loss.go_on_at
-                            ));
-                            self.accept(&transaction, assigned, loss.go_on_at, cluster_id.as_deref(), &seen)
-                                .await?;
-                            loss.go_on_at
-                        }
+                    if let Some((start, epoch)) = starts.get(&(assigned.topic.clone(), assigned.partition)) {
+                        (position, seen.range.last_epoch) = (*start, *epoch);
                     }
+                    self.insert(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
                 }
-            };
+                Some(stored) => match judge(&stored, cluster_id.as_deref(), &seen) {
+                    Verdict::Fine => {
+                        // What becomes of the log from here on is noticed while it is read.
+                        (position, seen.range.last_epoch) = (stored.next_offset, stored.leader_epoch);
+                    }
+                    Verdict::NotYet(why) => return Err(Trouble::Passing(format!("{place}: {why}"))),
+                    Verdict::Lost(Loss { what, go_on_at }) if !self.plan.accepts_loss => {
+                        return Err(Trouble::Final(format!(
+                            "{place}: {what}; --accept-loss goes on at offset {go_on_at}"
+                        )));
+                    }
+                    Verdict::Lost(Loss { what, go_on_at }) => {
+                        notices.push(format!("{place}: {what}; loading goes on at offset {go_on_at}"));
+                        position = go_on_at;
+                        let there = PartitionRange { start: go_on_at, ..seen.range.clone() };
+                        let epochs = self.of_cluster(self.client.epochs_before(&[there])).await;
+                        seen.range.last_epoch = epochs.map_err(|error| unsteady(&error))?[0];
+                        self.accept(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
+                    }
+                },
+            }
             seen.range.start = position;
             seen.range.end = assigned.end.filter(|_| self.plan.end == End::Pinned);
             placed.push(Placed { assigned: assigned.clone(), range: seen.range, topic_id: seen.topic_id });
@@ -196,12 +205,7 @@ impl Survey<'_> {
         let failed = |error: tokio_postgres::Error| at_positions("writing kcopy.offsets", &error);
         // Asked anew, and rows of the present topic stay: what is cached may not know of a partition that was added a
         // moment ago, and that another loader has begun with.
-        let mut names: Vec<&str> = assigned.iter().map(|it| &*it.topic).collect();
-        names.sort_unstable();
-        names.dedup();
-        let generation = self.client.metadata().generation;
-        let refreshed = self.of_cluster(self.client.refresh_metadata(&names, generation)).await;
-        let metadata = refreshed.map_err(|error| Trouble::kafka(&error))?;
+        let metadata = self.of_cluster(self.renew_metadata(assigned)).await?;
         let mut seen = HashSet::new();
         for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {
             // A topic has partitions: an answer without any says nothing.
@@ -229,8 +233,26 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// Which offsets the partitions have, and the ids of their topics.
-    async fn look(&self, assigned: &[Assigned]) -> Result<Vec<Seen>, Trouble> {
+    async fn renew_metadata(&self, assigned: &[Assigned]) -> Result<Arc<Metadata>, Trouble> {
+        let mut names: Vec<&str> = assigned.iter().map(|it| &*it.topic).collect();
+        names.sort_unstable();
+        names.dedup();
+        let generation = self.client.metadata().generation;
+        let renewed = self.client.refresh_metadata(&names, generation).await;
+        renewed.map_err(|error| Trouble::kafka(&error))
+    }
+
+    fn cluster_id(&self) -> Option<String> {
+        self.client.metadata().cluster_id.clone()
+    }
+
+    fn key(&self, assigned: &Assigned) -> (u32, String, i32) {
+        (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition)
+    }
+
+    /// Which offsets the partitions have, the ids of their topics, and where the epochs of the positions end.
+    async fn look(&self, assigned: &[Assigned], stored: &Positions) -> Result<Vec<Seen>, Trouble> {
+        let failed = |error: kcopy_client::Error| Trouble::kafka(&error);
         let assignments: Vec<Assignment> = assigned
             .iter()
             .map(|assigned| {
@@ -238,14 +260,28 @@ impl Survey<'_> {
                     .until(EndOffset::Latest)
             })
             .collect();
-        let ranges = self.client.resolve(&assignments, self.config).await;
-        let ranges = ranges.map_err(|error| Trouble::kafka(&error))?;
+        let ranges = self.client.resolve(&assignments, self.config).await.map_err(failed)?;
         let metadata = self.client.metadata();
         let seen = ranges.into_iter().map(|range| {
             let topic_id = metadata.topic(&range.topic).and_then(|topic| topic.id).map(|id| id.to_string());
-            Seen { range, topic_id }
+            Seen { range, topic_id, epoch_end: None }
         });
-        Ok(seen.collect())
+        let mut seen: Vec<Seen> = seen.collect();
+        let (mut places, mut questions) = (Vec::new(), Vec::new());
+        for (at, it) in assigned.iter().enumerate() {
+            if let Some(epoch) = stored.get(&self.key(it)).and_then(|stored| stored.leader_epoch) {
+                places.push(at);
+                questions.push(EpochQuery::new(it.topic.clone(), it.partition, epoch));
+            }
+        }
+        if questions.is_empty() {
+            return Ok(seen);
+        }
+        let answers = self.client.epoch_ends(&questions).await.map_err(failed)?;
+        for (at, answer) in places.into_iter().zip(answers) {
+            seen[at].epoch_end = Some(answer.map_err(failed)?.map(|end| end.end_offset));
+        }
+        Ok(seen)
     }
 
     /// The tables and topics of which some partition was loaded before: their new partitions begin at their
@@ -273,7 +309,7 @@ impl Survey<'_> {
         &self,
         transaction: &Transaction<'_>,
         assigned: &[Assigned],
-    ) -> Result<HashMap<(u32, String, i32), Stored>, Trouble> {
+    ) -> Result<Positions, Trouble> {
         let (targets, topics) = self.targets(assigned);
         let partitions: Vec<i32> = assigned.iter().map(|assigned| assigned.partition).collect();
         let stored = "select o.target::oid, o.topic, o.partition, o.next_offset, o.cluster_id, o.topic_id, o.leader_epoch \
@@ -294,107 +330,6 @@ impl Survey<'_> {
         Ok(rows.collect())
     }
 
-    /// Where the leader epochs end under which the last loaded records were written; None for one that the leader
-    /// knows nothing of.
-    async fn epoch_ends(
-        &self,
-        assigned: &[Assigned],
-        stored: &HashMap<(u32, String, i32), Stored>,
-    ) -> Result<HashMap<(Str, i32), Option<i64>>, Trouble> {
-        let mut questions = Vec::new();
-        for it in assigned {
-            let key = (self.tables[it.table].oid, it.topic.to_string(), it.partition);
-            if let Some(epoch) = stored.get(&key).and_then(|stored| stored.leader_epoch) {
-                questions.push(EpochQuery::new(it.topic.clone(), it.partition, epoch));
-            }
-        }
-        if questions.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let answers = self.client.epoch_ends(&questions).await.map_err(|error| Trouble::kafka(&error))?;
-        let mut ends = HashMap::new();
-        for (question, answer) in questions.into_iter().zip(answers) {
-            let end = answer.map_err(|error| Trouble::kafka(&error))?.map(|end| end.end_offset);
-            ends.insert((question.topic, question.partition), end);
-        }
-        Ok(ends)
-    }
-
-    /// Where topics begin that were never loaded into their table.
-    async fn first_starts(
-        &self,
-        assigned: &[Assigned],
-        stored: &HashMap<(u32, String, i32), Stored>,
-        known: &HashSet<(u32, String)>,
-        seen: &[Seen],
-        notices: &mut Vec<String>,
-    ) -> Result<HashMap<(Str, i32), i64>, Trouble> {
-        let is_new = |assigned: &&Assigned| {
-            let target = self.tables[assigned.table].oid;
-            let topic = assigned.topic.to_string();
-            !stored.contains_key(&(target, topic.clone(), assigned.partition))
-                && !known.contains(&(target, topic))
-        };
-        let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
-        let mut starts: HashMap<(Str, i32), StartOffset> = HashMap::new();
-        let start = match self.plan.start {
-            Start::Beginning | Start::Committed { .. } => StartOffset::Earliest,
-            Start::End => StartOffset::Latest,
-            Start::Offset(offset) => StartOffset::Offset(offset),
-            Start::BeforeEnd(count) => StartOffset::BeforeEnd(count),
-            Start::Timestamp(at) => StartOffset::Timestamp(at),
-        };
-        if new.is_empty() {
-            return Ok(HashMap::new());
-        }
-        for assigned in &new {
-            starts.insert((assigned.topic.clone(), assigned.partition), start);
-        }
-        if let Some(group) = &self.plan.import_group {
-            let partitions: Vec<(Str, i32)> = starts.keys().cloned().collect();
-            let imported = async {
-                self.client.ensure_no_members(group).await?;
-                self.client.committed_offsets(group, &partitions).await
-            };
-            let committed = imported.await.map_err(|error| Trouble::kafka(&error))?;
-            if committed.is_empty() {
-                return Err(Trouble::Final(format!(
-                    "--import-group {group}: it has committed no offset of {}",
-                    new[0].topic
-                )));
-            }
-            for committed in committed {
-                let (topic, partition, offset) = (committed.topic, committed.partition, committed.offset);
-                let log = seen.iter().find(|it| it.range.topic == topic && it.range.partition == partition);
-                let range = log.map(|log| (log.range.log_start_offset, log.range.high_watermark));
-                let start = match range {
-                    Some((first, end)) if offset < first || offset > end => {
-                        let what = format!(
-                            "{topic} [{partition}]: group {group} stands at offset {offset}, and the log has offsets \
-                             {first} to {end}"
-                        );
-                        if !self.plan.accepts_loss {
-                            return Err(Trouble::Final(format!(
-                                "{what}; --accept-loss begins at the log's start"
-                            )));
-                        }
-                        notices.push(format!("{what}; loading begins at offset {first}"));
-                        first
-                    }
-                    _ => offset,
-                };
-                starts.insert((topic, partition), StartOffset::Offset(start));
-            }
-        }
-        let assignments: Vec<Assignment> = starts
-            .iter()
-            .map(|((topic, partition), start)| Assignment::new(topic.clone(), *partition, *start))
-            .collect();
-        let ranges = self.client.resolve(&assignments, self.config).await;
-        let ranges = ranges.map_err(|error| Trouble::kafka(&error))?;
-        Ok(ranges.into_iter().map(|range| ((range.topic, range.partition), range.start)).collect())
-    }
-
     async fn insert(
         &self,
         transaction: &Transaction<'_>,
@@ -403,8 +338,8 @@ impl Survey<'_> {
         cluster_id: Option<&str>,
         seen: &Seen,
     ) -> Result<(), Trouble> {
-        let insert = "insert into kcopy.offsets(target, topic, partition, cluster_id, topic_id, next_offset) \
-                      values ($1::oid, $2, $3, $4, $5, $6) on conflict do nothing";
+        let insert = "insert into kcopy.offsets(target, topic, partition, cluster_id, topic_id, next_offset, \
+                      leader_epoch) values ($1::oid, $2, $3, $4, $5, $6, $7) on conflict do nothing";
         let inserted = transaction
             .execute(
                 insert,
@@ -415,6 +350,7 @@ impl Survey<'_> {
                     &cluster_id,
                     &seen.topic_id,
                     &position,
+                    &seen.range.last_epoch,
                 ],
             )
             .await;
@@ -437,85 +373,23 @@ impl Survey<'_> {
         cluster_id: Option<&str>,
         seen: &Seen,
     ) -> Result<(), Trouble> {
-        let update = "update kcopy.offsets set next_offset = $4, cluster_id = $5, topic_id = $6, leader_epoch = null, \
+        let update = "update kcopy.offsets set next_offset = $4, cluster_id = $5, topic_id = $6, leader_epoch = $7, \
                       updated_at = pg_catalog.now() where target = $1::oid and topic = $2 and partition = $3";
         let oid = self.tables[assigned.table].oid;
         let updated = transaction
             .execute(
                 update,
-                &[&oid, &&*assigned.topic, &assigned.partition, &position, &cluster_id, &seen.topic_id],
+                &[
+                    &oid,
+                    &&*assigned.topic,
+                    &assigned.partition,
+                    &position,
+                    &cluster_id,
+                    &seen.topic_id,
+                    &seen.range.last_epoch,
+                ],
             )
             .await;
         updated.map(|_| ()).map_err(|error| at_positions("writing kcopy.offsets", &error))
-    }
-}
-
-/// What was there and is gone.
-struct Loss {
-    what: String,
-    go_on_at: i64,
-}
-
-fn loss(
-    stored: &Stored,
-    cluster_id: Option<&str>,
-    seen: &Seen,
-    epoch_end: Option<Option<i64>>,
-) -> Option<Loss> {
-    let next = stored.next_offset;
-    let first = seen.range.log_start_offset;
-    let end = seen.range.high_watermark;
-    let lost = |what: String, go_on_at| Some(Loss { what, go_on_at });
-    if let (Some(before), Some(now)) = (stored.cluster_id.as_deref(), cluster_id)
-        && before != now
-    {
-        return lost(
-            format!(
-                "its position {next} is one of cluster {before}, and this is cluster {now}: offsets mean nothing here"
-            ),
-            first,
-        );
-    }
-    if let (Some(before), Some(now)) = (stored.topic_id.as_deref(), seen.topic_id.as_deref())
-        && before != now
-    {
-        return lost(
-            format!(
-                "the topic was deleted and made anew (id {before} is {now} now): its position {next} is one of the \
-                 old topic"
-            ),
-            first,
-        );
-    }
-    if next < first {
-        return lost(
-            format!(
-                "offsets {next} to {} are gone before they were loaded: the log begins at {first} now",
-                first - 1
-            ),
-            first,
-        );
-    }
-    if next > end {
-        return lost(
-            format!("the log was cut short: {next} is the next offset to load, and the log ends at {end}"),
-            end,
-        );
-    }
-    // KIP-320: the log may have grown again behind the cut.
-    match epoch_end {
-        Some(None) => lost(
-            format!("the log was cut short: its leader knows nothing of the epoch of offset {}", next - 1),
-            first,
-        ),
-        Some(Some(epoch_end)) if epoch_end < next => lost(
-            format!(
-                "the log was cut short at {epoch_end} and written anew from there: offsets {epoch_end} to {} were \
-                 loaded and are others now",
-                next - 1
-            ),
-            epoch_end.max(first),
-        ),
-        _ => None,
     }
 }

@@ -174,6 +174,7 @@ impl Partitions {
             *next = offset.max(*next);
             self.done[*at].0 = epoch.max(self.done[*at].0);
             self.done[*at].1 += records;
+            self.next[*at].leader_epoch = self.done[*at].0;
         }
     }
 

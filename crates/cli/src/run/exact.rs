@@ -66,6 +66,17 @@ pub(super) async fn starts(
                     end.leader_epoch, end.end_offset
                 ),
             ),
+            // Within one topic epochs only grow.
+            None if start.topic_id.is_some() && topic.id.is_some() => {
+                return Err(Failure::Told(format!(
+                    "{} [{}]: offset {} was read from a leader of epoch {}, and the one that answers knows nothing of \
+                     it: an earlier leader; try again",
+                    topic.name,
+                    start.partition,
+                    start.offset - 1,
+                    question.leader_epoch
+                )));
+            }
             None => (
                 StartOffset::Earliest,
                 format!("the log was truncated: it knows no leader epoch {}", question.leader_epoch),
@@ -102,7 +113,8 @@ fn lose(
 }
 
 fn tell(plan: &Consume, text: &str) {
-    if !plan.common.quiet() {
+    // A look that nothing follows from loses nothing.
+    if !plan.common.quiet() && !plan.exact.dry_run {
         eprintln!("% {text}");
     }
 }

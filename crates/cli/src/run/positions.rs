@@ -82,6 +82,15 @@ pub(super) async fn find(
             false => exact::given_epoch(plan, range),
         };
     }
+    if plan.exact.report.is_some() {
+        // Whoever keeps the position keeps the epoch with it, even where nothing is read now.
+        let is_open = |range: &&mut PartitionRange| range.last_epoch.is_none();
+        let mut open: Vec<&mut PartitionRange> = ranges.iter_mut().filter(is_open).collect();
+        let asked: Vec<PartitionRange> = open.iter().map(|range| (**range).clone()).collect();
+        for (range, epoch) in open.iter_mut().zip(client.epochs_before(&asked).await?) {
+            range.last_epoch = epoch;
+        }
+    }
     Ok(Positions { ranges, committed })
 }
 

@@ -350,29 +350,33 @@ DECLARE
     wanted_topic CONSTANT text := topic;
     wanted_target CONSTANT regclass := target;
     pair record;
+    staged record;
     taken jsonb;
-    last_topic text;
     trouble text;
 BEGIN
+    -- The positions are older than what is seen of the topics: none of them can be ahead of its log.
     FOR pair IN
-        SELECT DISTINCT o.topic, o.target FROM kcopy.offsets o
+        SELECT o.topic, o.target, jsonb_agg(to_jsonb(o)) AS held,
+               string_agg(format('%s:%s:%s:%s', o.partition, o.next_offset, o.leader_epoch, o.topic_id), ','
+                          ORDER BY o.partition) AS starts
+          FROM kcopy.offsets o
          WHERE (wanted_topic IS NULL OR o.topic = wanted_topic) AND (wanted_target IS NULL OR o.target = wanted_target)
-         ORDER BY 1, 2
+         GROUP BY 1, 2 ORDER BY 1, 2
     LOOP
-        IF pair.topic IS DISTINCT FROM last_topic THEN
-            BEGIN
-                trouble := NULL;
-                taken := kcopy.look(pair.topic, NULL, 'beginning');
-            EXCEPTION WHEN external_routine_exception THEN
-                -- One topic that is gone hides no other; a cluster that does not answer has nothing to say of any.
-                IF strpos(SQLERRM, 'UNKNOWN_TOPIC_OR_PARTITION') = 0 THEN
-                    RAISE;
-                END IF;
-                taken := NULL;
-                trouble := 'the topic is not there';
-            END;
-            last_topic := pair.topic;
-        END IF;
+        BEGIN
+            trouble := NULL;
+            taken := NULL;
+            staged := kcopy.stage(current_user::text, 'value', ARRAY['text'], pair.topic, NULL, pair.starts,
+                'beginning', NULL, 'fail', NULL, NULL, NULL, true, true, false, 'text');
+            PERFORM kcopy.unstage(staged.stage);
+            taken := staged.taken;
+        EXCEPTION WHEN external_routine_exception THEN
+            -- One topic that is gone hides no other; a cluster that does not answer has nothing to say of any.
+            IF strpos(SQLERRM, 'UNKNOWN_TOPIC_OR_PARTITION') = 0 THEN
+                RAISE;
+            END IF;
+            trouble := 'the topic is not there';
+        END;
         RETURN QUERY
             SELECT pair.topic, pair.target, compared.part, compared.next, compared.log_start, compared.log_end,
                    CASE WHEN NOT compared.is_other THEN compared.log_end - coalesce(compared.next, compared.log_start) END,
@@ -380,17 +384,18 @@ BEGIN
                         WHEN compared.log_start IS NULL THEN 'the topic has no such partition any more'
                         WHEN compared.is_other THEN 'the position is one of another cluster, or of a topic that was deleted and made anew'
                         WHEN compared.next < compared.log_start THEN 'records are gone before they were loaded'
-                        WHEN compared.next > compared.high THEN 'the log was cut short' END
+                        WHEN compared.next > compared.high OR compared.gap IS NOT NULL THEN 'the log was cut short' END
               FROM (
                 SELECT coalesce(p.partition, o.partition) AS part, o.next_offset AS next, p.log_start_offset AS log_start,
-                       p.last_stable_offset AS log_end, p.high_watermark AS high,
+                       p.last_stable_offset AS log_end, p.high_watermark AS high, p.gap,
                        coalesce(o.cluster_id <> taken ->> 'cluster_id' OR o.topic_id <> p.topic_id, false) AS is_other
                   FROM (SELECT q.*, t ->> 'topic_id' AS topic_id
                           FROM jsonb_array_elements(taken -> 'topics') t
                           CROSS JOIN LATERAL jsonb_to_recordset(t -> 'partitions')
-                            AS q(partition int4, log_start_offset int8, last_stable_offset int8, high_watermark int8)
+                            AS q(partition int4, log_start_offset int8, last_stable_offset int8, high_watermark int8, gap text)
                          WHERE t ->> 'topic' = pair.topic) p
-                  FULL JOIN (SELECT * FROM kcopy.offsets x WHERE x.target = pair.target AND x.topic = pair.topic) o
+                  FULL JOIN jsonb_to_recordset(pair.held)
+                            AS o(partition int4, next_offset int8, cluster_id text, topic_id text)
                     ON o.partition = p.partition
               ) compared
              ORDER BY compared.part;
@@ -416,19 +421,24 @@ BEGIN
     END IF;
     PERFORM kcopy.check_target(target);
     PERFORM kcopy.lock_partitions(target, topic, true, partitions);
+    -- Held before the topic is looked at: nobody may load beyond the end that is seen.
+    PERFORM FROM kcopy.offsets o
+      WHERE o.target = moved_target AND o.topic = moved_topic ORDER BY o.partition FOR UPDATE;
     taken := kcopy.look(topic, partitions, "to");
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     FOR one IN
         SELECT r.*, o.next_offset AS old
-          FROM jsonb_to_recordset(ids -> 'partitions') AS r(partition int4, "from" int8)
+          FROM jsonb_to_recordset(ids -> 'partitions') AS r(partition int4, "from" int8, leader_epoch int4)
           LEFT JOIN kcopy.offsets o ON o.target = moved_target AND o.topic = moved_topic AND o.partition = r.partition
          ORDER BY r.partition
     LOOP
-        INSERT INTO kcopy.offsets AS o (target, topic, partition, cluster_id, topic_id, next_offset, updated_at)
-        VALUES (moved_target, moved_topic, one.partition, taken ->> 'cluster_id', ids ->> 'topic_id', one."from", clock_timestamp())
+        INSERT INTO kcopy.offsets AS o
+            (target, topic, partition, cluster_id, topic_id, next_offset, leader_epoch, updated_at)
+        VALUES (moved_target, moved_topic, one.partition, taken ->> 'cluster_id', ids ->> 'topic_id', one."from",
+                one.leader_epoch, clock_timestamp())
         ON CONFLICT ON CONSTRAINT offsets_pkey DO UPDATE SET
             cluster_id = excluded.cluster_id, topic_id = excluded.topic_id, next_offset = excluded.next_offset,
-            leader_epoch = NULL, updated_at = excluded.updated_at;
+            leader_epoch = excluded.leader_epoch, updated_at = excluded.updated_at;
         partition := one.partition;
         old_offset := one.old;
         next_offset := one."from";

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS kcopy.offsets (
 COMMENT ON TABLE kcopy.offsets IS 'where each partition of a topic stands for each table that it is loaded into';
 COMMENT ON COLUMN kcopy.offsets.topic_id IS 'as Kafka writes it (base64); NULL where brokers have none (before 2.8)';
 COMMENT ON COLUMN kcopy.offsets.next_offset IS 'the offset to read next; all before it is loaded';
-COMMENT ON COLUMN kcopy.offsets.leader_epoch IS 'the leader epoch of the last record that was read, to notice a truncated log';
+COMMENT ON COLUMN kcopy.offsets.leader_epoch IS 'the leader epoch of the record before next_offset, to notice a truncated log';
 COMMENT ON COLUMN kcopy.offsets.rows IS 'the rows that were loaded so far';
 
 CREATE TABLE IF NOT EXISTS kcopy.rejected (

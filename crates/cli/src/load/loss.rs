@@ -1,0 +1,117 @@
+//! Whether a position still means what it meant.
+
+use kcopy_client::PartitionRange;
+
+/// A row of kcopy.offsets.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) next_offset: i64,
+    pub(super) cluster_id: Option<String>,
+    pub(super) topic_id: Option<String>,
+    pub(super) leader_epoch: Option<i32>,
+}
+
+/// What the cluster says of one partition.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) range: PartitionRange,
+    pub(super) topic_id: Option<String>,
+    /// Where the leader epoch ends that is stored with the position, where one is; None within for one that the
+    /// leader knows nothing of.
+    pub(super) epoch_end: Option<Option<i64>>,
+}
+
+/// What was there and is gone.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) what: String,
+    pub(super) go_on_at: i64,
+}
+
+/// What follows for a position.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Fine,
+    /// The leader that answers does not see yet what was read from another one.
+    NotYet(String),
+    Lost(Loss),
+}
+
+/// Judges a position by what the cluster has said after it was read.
+pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> Verdict {
+    let next = stored.next_offset;
+    let first = seen.range.log_start_offset;
+    let end = seen.range.high_watermark;
+    let lost = |what: String, go_on_at| Verdict::Lost(Loss { what, go_on_at });
+    if let (Some(before), Some(now)) = (stored.cluster_id.as_deref(), cluster_id)
+        && before != now
+    {
+        return lost(
+            format!(
+                "its position {next} is one of cluster {before}, and this is cluster {now}: offsets mean nothing here"
+            ),
+            first,
+        );
+    }
+    if let (Some(before), Some(now)) = (stored.topic_id.as_deref(), seen.topic_id.as_deref())
+        && before != now
+    {
+        return lost(
+            format!(
+                "the topic was deleted and made anew (id {before} is {now} now): its position {next} is one of the \
+                 old topic"
+            ),
+            first,
+        );
+    }
+    if next < first {
+        return lost(
+            format!(
+                "offsets {next} to {} are gone before they were loaded: the log begins at {first} now",
+                first - 1
+            ),
+            first,
+        );
+    }
+    // Within one topic epochs only grow.
+    if let (Some(read), Some(now)) = (stored.leader_epoch, seen.range.leader_epoch)
+        && now < read
+        && stored.topic_id.is_some()
+        && seen.topic_id.is_some()
+    {
+        return Verdict::NotYet(format!(
+            "offset {} was read from a leader of epoch {read}, and the one that answers is of epoch {now}",
+            next - 1
+        ));
+    }
+    if next > end {
+        return match seen.epoch_end {
+            Some(Some(epoch_end)) if epoch_end >= next => Verdict::NotYet(format!(
+                "{next} is the next offset to load, and the leader, which has what is before it, shows offsets up to \
+                 {end} only for now"
+            )),
+            _ => lost(
+                format!(
+                    "the log was cut short: {next} is the next offset to load, and the log ends at {end}"
+                ),
+                end,
+            ),
+        };
+    }
+    // KIP-320: the log may have grown again behind the cut.
+    match seen.epoch_end {
+        Some(None) => lost(
+            format!("the log was cut short: its leader knows nothing of the epoch of offset {}", next - 1),
+            first,
+        ),
+        Some(Some(epoch_end)) if epoch_end < next => lost(
+            format!(
+                "the log was cut short at {epoch_end} and written anew from there: offsets {epoch_end} to {} were \
+                 loaded or passed and are others now",
+                next - 1
+            ),
+            epoch_end.max(first),
+        ),
+        _ => Verdict::Fine,
+    }
+}
