@@ -59,6 +59,51 @@ fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
 }
 
 #[test]
+fn a_trigger_may_fill_what_must_not_be_null() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("filled", 1);
+    setting.produce(&topic, "k:{\"id\":1}\nk:{\"id\":2,\"v\":\"x\"}\nk:{\"id\":3,\"w\":1}\nk:{\"id\":4}\n");
+    setting.database.execute(
+        "create function fill() returns trigger language plpgsql as
+           $$ begin if new.id <> 3 then new.v := coalesce(new.v, 'filled'); end if; return new; end $$;
+         create table plain(id int8 primary key, v text not null);
+         create table parted(id int8 primary key, v text not null) partition by range (id);
+         create table parted_all partition of parted default;
+         create trigger fill before insert on plain for each row execute function fill();
+         create trigger fill before insert on parted_all for each row execute function fill()",
+    );
+    for (table, more) in [("plain", &[][..]), ("parted", &[]), ("plain", &["--mode", "upsert"])] {
+        setting.database.execute(&format!("drop schema if exists kcopy cascade; truncate {table}"));
+        let skip = [&[topic.as_str(), "--into", table, "--on-error", "skip"], more].concat();
+        let skipped = setting.load(&skip).expect_success();
+        assert!(
+            skipped.stderr.contains(&format!("{topic} [0] offset 2: table public.{table}: ")),
+            "{skipped:?}"
+        );
+        assert!(skipped.stderr.contains("null value in column \"v\""), "{skipped:?}");
+        let rows = format!("select string_agg(id || v, ' ' order by id) from {table}");
+        assert_eq!(setting.database.value(&rows), "1filled 2x 4filled", "{more:?}");
+    }
+    // The trigger comes and goes while the table is loaded.
+    setting.database.execute("create table later(id int8, v text not null)");
+    let follow = [&topic, "--into", "later", "--on-error", "skip", "--follow", "--batch-time", "20ms"];
+    let loader = setting.start(&follow);
+    setting.wait_for("select count(*) from later", "1");
+    setting
+        .database
+        .execute("create trigger fill before insert on later for each row execute function fill()");
+    setting.produce(&topic, "k:{\"id\":5}\n");
+    setting.wait_for("select count(*) from later where v = 'filled'", "1");
+    setting.database.execute("alter table later disable trigger fill");
+    setting.produce(&topic, "k:{\"id\":6}\nk:{\"id\":7,\"v\":\"y\"}\n");
+    setting.wait_for("select count(*) from later", "3");
+    loader.signal(rustix::process::Signal::TERM);
+    let ended = loader.finish();
+    assert!(ended.stderr.contains("offset 5: column v: the value is missing or null"), "{ended:?}");
+    assert!(!ended.stderr.contains("offset 4: "), "{ended:?}");
+}
+
+#[test]
 fn what_is_not_about_a_row_is_never_skipped() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("not-rows", 1);

@@ -16,7 +16,9 @@ pub(super) struct Table {
     pub(super) key: Vec<String>,
     /// COPY does not obey row security: rows go through a stage.
     pub(super) has_row_security: bool,
-    /// Changes whenever a column does.
+    /// Triggers may change a row before it is checked.
+    pub(super) has_row_triggers: bool,
+    /// Changes whenever a column does, or whether there are such triggers.
     pub(super) fingerprint: String,
 }
 
@@ -42,9 +44,14 @@ impl Table {
 
 const FIND: &str = "\
 select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text,
-       c.relpersistence::text, pg_catalog.row_security_active(c.oid)
+       c.relpersistence::text, pg_catalog.row_security_active(c.oid), {row_triggers}
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.oid = pg_catalog.to_regclass($1)";
+
+/// Whether a table, or a partition of it, has BEFORE INSERT triggers for each row; `$` is its OID.
+const ROW_TRIGGERS: &str = "\
+exists (select from pg_catalog.pg_trigger g where g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
+        and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))";
 
 const UNFIT_PARTITIONS: &str = "\
 select t.relid::text, c.relkind::text from pg_catalog.pg_partition_tree($1::oid::regclass) t
@@ -74,7 +81,8 @@ order by a.attnum";
 /// The text from which a fingerprint is made; `$` is the table's OID.
 const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
-   a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text)
+   a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text
+   || {row_triggers}::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
  where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
 
@@ -88,7 +96,8 @@ where i.indrelid = $1 and i.indisprimary order by k.at";
 pub(super) fn fingerprints(tables: &[&Table]) -> String {
     let one = |table: &&Table| {
         let name = table.name.replace('\'', "''");
-        let fingerprint = FINGERPRINT.replace('$', &table.oid.to_string());
+        let fingerprint =
+            FINGERPRINT.replace("{row_triggers}", ROW_TRIGGERS).replace('$', &table.oid.to_string());
         format!(
             "select pg_catalog.to_regclass('{name}')::oid = {} as is_same, {fingerprint} as fingerprint",
             table.oid
@@ -104,7 +113,8 @@ pub(super) fn fingerprints(tables: &[&Table]) -> String {
 pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, Trouble> {
     let doing = format!("looking at table {name}");
     let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
-    let Some(row) = client.query_opt(FIND, &[&name]).await.map_err(failed)? else { return Ok(None) };
+    let sql = FIND.replace("{row_triggers}", &ROW_TRIGGERS.replace('$', "c.oid"));
+    let Some(row) = client.query_opt(&sql, &[&name]).await.map_err(failed)? else { return Ok(None) };
     let (oid, name): (u32, String) = (row.get(0), row.get(1));
     let (kind, persistence): (String, String) = (row.get(2), row.get(3));
     let refuse = |what: &str| {
@@ -142,6 +152,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
         has_row_security: row.get(4),
+        has_row_triggers: row.get(5),
         fingerprint: String::new(),
     };
     let now = client.query_one(&fingerprints(&[&table]), &[]).await.map_err(failed)?;

@@ -15,7 +15,7 @@ pub(super) struct RowEncoder {
     writer: RecordWriter,
     format: Format,
     columns: Vec<Filled>,
-    has_not_null: bool,
+    refuses_nulls: bool,
     stage: Option<StageColumns>,
     /// How many rows were written: the next one's place among them.
     ordinal: i64,
@@ -63,7 +63,9 @@ impl StageColumns {
 #[derive(Debug, Clone)]
 struct Filled {
     name: String,
-    not_null: bool,
+    /// NULL is refused here. PostgreSQL asks only once triggers have had the row: where there are any it is left to it.
+    refuses_null: bool,
+    /// The same in tombstones, and before triggers: an upsert goes by its key.
     is_key: bool,
     has_default: bool,
 }
@@ -88,8 +90,8 @@ impl Layout {
     pub(super) fn new(plan: &Load, table: &Table) -> Result<Layout, String> {
         let wrong = |error: String| format!("table {}: {error}", table.name);
         let (columns, filled) = match &plan.columns {
-            None => own_columns(table),
-            Some(columns) => named_columns(columns, table),
+            None => own_columns(table, plan.mode),
+            Some(columns) => named_columns(columns, table, plan.mode),
         }
         .map_err(wrong)?;
         let format = match columns.check_for_binary() {
@@ -130,7 +132,7 @@ impl Layout {
         Ok(RowEncoder {
             writer: RecordWriter::new(&options).map_err(|error| error.to_string())?,
             format: self.format,
-            has_not_null: self.filled.iter().any(|filled| filled.not_null),
+            refuses_nulls: self.filled.iter().any(|filled| filled.refuses_null || filled.is_key),
             columns: self.filled.clone(),
             stage: self.stage.clone(),
             ordinal: 0,
@@ -141,7 +143,7 @@ impl Layout {
 type Chosen = Result<(Columns, Vec<Filled>), String>;
 
 /// All that can be written: what PostgreSQL numbers by itself is left to it.
-fn own_columns(table: &Table) -> Chosen {
+fn own_columns(table: &Table, mode: Mode) -> Chosen {
     let own = table.columns.iter().filter(|column| !column.is_generated && !column.is_numbered);
     let own: Vec<&TableColumn> = own.collect();
     if own.is_empty() {
@@ -152,11 +154,11 @@ fn own_columns(table: &Table) -> Chosen {
         .map(|column| Ok(Column::new(&column.name, type_of(column)?, source_of(&column.name))))
         .collect();
     let columns = Columns::new(typed?).map_err(|error| error.to_string())?;
-    Ok((columns, own.into_iter().map(|column| filled(column, table)).collect()))
+    Ok((columns, own.into_iter().map(|column| filled(column, table, mode)).collect()))
 }
 
 /// Those of `--columns`, with the types of the table.
-fn named_columns(columns: &Columns, table: &Table) -> Chosen {
+fn named_columns(columns: &Columns, table: &Table, mode: Mode) -> Chosen {
     let mut typed = Vec::new();
     let mut chosen = Vec::new();
     for column in columns.as_slice() {
@@ -172,7 +174,7 @@ fn named_columns(columns: &Columns, table: &Table) -> Chosen {
             return Err(format!("column {} is generated: PostgreSQL computes it", column.name));
         }
         typed.push(Column::new(&own.name, type_of(own)?, column.source.clone()));
-        chosen.push(filled(own, table));
+        chosen.push(filled(own, table, mode));
     }
     let columns = Columns::new(typed).map_err(|error| error.to_string())?;
     Ok((columns, chosen))
@@ -197,11 +199,11 @@ fn source_of(name: &str) -> Source {
     }
 }
 
-fn filled(column: &TableColumn, table: &Table) -> Filled {
+fn filled(column: &TableColumn, table: &Table, mode: Mode) -> Filled {
     Filled {
         name: column.name.clone(),
-        not_null: column.not_null,
-        is_key: table.key.contains(&column.name),
+        refuses_null: column.not_null && !table.has_row_triggers,
+        is_key: mode == Mode::Upsert && table.key.contains(&column.name),
         has_default: column.has_default,
     }
 }
@@ -222,7 +224,7 @@ impl RowEncoder {
         self.writer.write(context, record, out).map_err(|error| error.without_advice().to_string())?;
         let marks_tombstones = self.stage.as_ref().is_some_and(|stage| stage.tombstone.is_some());
         let is_tombstone = marks_tombstones && record.value.is_none();
-        if self.has_not_null
+        if self.refuses_nulls
             && self.format == Format::Binary
             && let Some(column) = self.missing(&out[start..], is_tombstone)
         {
@@ -251,7 +253,7 @@ impl RowEncoder {
             let (length, tail) = rest.split_first_chunk::<4>()?;
             let length = i32::from_be_bytes(*length);
             if length < 0 {
-                if column.not_null && (column.is_key || !is_tombstone) {
+                if column.is_key || column.refuses_null && !is_tombstone {
                     return Some(column);
                 }
                 rest = tail;
