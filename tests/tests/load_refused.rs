@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kcopy_tests::{WireLoad, program, run};
+use kcopy_tests::{Running, WireLoad, program, run};
 
 #[test]
 fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
@@ -248,4 +248,60 @@ fn a_wrong_constant_is_told_before_there_is_any_record() {
     let wrong = run(program("kcopy").args(wrong)).expect_code(2);
     assert!(wrong.stderr.contains("--columns: column n: \"seven\" cannot be int4"), "{wrong:?}");
     setting.load(&[&topic, "--into", "constant", "--columns", "n = '7', at"]).expect_success();
+}
+
+#[test]
+fn a_partition_that_is_not_there_is_an_error() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("parts", 3);
+    setting.database.execute("create table parts(n int4)");
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    let refused = setting.load(&[&topic, "--into", "parts", "-p", "0,9"]).expect_code(1);
+    assert!(
+        refused.stderr.contains(&format!("topic {topic} has no partition 9: it has 3, 0 to 2")),
+        "{refused:?}"
+    );
+    assert_eq!(setting.database.value("select count(*) from parts"), "0");
+    setting.load(&[&topic, "--into", "parts", "-p", "0,2"]).expect_success();
+}
+
+#[test]
+fn events_that_cannot_be_written_are_a_failure_though_all_is_loaded() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("full", 1);
+    setting.database.execute("create table fulled(n int4)");
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "fulled", "--json", "-b", setting.broker.bootstrap()]);
+    command.args(["-d", &setting.database.url()]);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let ended = Running::start_with_stdout(&mut command, full.into()).finish().expect_code(1);
+    assert!(ended.stderr.contains("writing events to standard output: "), "{ended:?}");
+    assert_eq!(setting.database.value("select count(*) from fulled"), "1");
+}
+
+#[test]
+fn a_topic_that_is_deleted_ends_a_loader_that_follows() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("deleted", 1);
+    setting.database.execute("create table deleted(n int4)");
+    let follow = [&topic, "--into", "deleted", "--follow", "--batch-time", "20ms"];
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    let loader = setting.start(&follow);
+    setting.wait_for("select count(*) from deleted", "1");
+    // One that comes later is waited for, as long as there is nothing that could be gone.
+    let other = setting.broker.topic("later");
+    setting.database.execute("create table later(n int4)");
+    let waiting = setting.start(&[&other, "--into", "later", "--follow", "--batch-time", "20ms"]);
+    setting.topic(&["delete", &topic]);
+    for ended in [loader.finish(), setting.start(&follow).finish()] {
+        let ended = ended.expect_code(1);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        assert!(last.contains(&topic) && last.contains("the topic was deleted"), "{ended:?}");
+    }
+    setting.topic(&["create", &other, "--partitions", "1"]);
+    setting.produce(&other, "k:{\"n\":1}\n");
+    setting.wait_for("select count(*) from later", "1");
+    waiting.signal(rustix::process::Signal::TERM);
+    waiting.finish();
 }

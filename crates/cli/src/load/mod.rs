@@ -42,7 +42,7 @@ mod writer;
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -90,6 +90,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
             is_quiet: plan.common.quiet(),
             json: plan.json,
             progress: Progress::of_load(&plan.common, plan.end == End::Follow),
+            unwritten: OnceLock::new(),
         },
     });
     let commander = Arc::new(commander);
@@ -112,10 +113,11 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
     if result.is_ok() {
         sum_up(&shared, started);
     }
+    let unwritten = shared.reporter.unwritten.get();
     match (result, signal) {
         (Err(text), _) => Err(Failure::Told(text)),
         (Ok(()), Some(number)) => Err(Failure::Signal(number)),
-        (Ok(()), None) => Ok(()),
+        (Ok(()), None) => unwritten.map_or(Ok(()), |text| Err(Failure::Told(text.clone()))),
     }
 }
 
@@ -322,7 +324,15 @@ async fn prepare(
     if let OnError::DeadLetter(topic) = &plan.on_error {
         rejects::check_topic(&shared.client, topic).await?;
     }
-    let mut assigned = partitions(&shared.client, plan, &names).await?;
+    let mut assigned = match partitions(&shared.client, plan, &names).await {
+        // It may be made later, unless it was there before.
+        Err(Trouble::Missing(text))
+            if plan.end == End::Follow && !positions::were_there(&postgres, plan).await? =>
+        {
+            return Err(Trouble::Passing(text));
+        }
+        found => found?,
+    };
     let survey = Survey { plan, client: &shared.client, config, tables: &tables, pulse };
     let mut notices = Vec::new();
     let placed = match survey.establish(&mut postgres, &assigned, &mut notices).await {
@@ -348,10 +358,17 @@ async fn partitions(client: &Client, plan: &Load, tables: &[String]) -> Result<V
     let is_missing = |metadata: &Metadata, name: &str| {
         metadata.topic(name).and_then(|topic| topic.error) == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
     };
-    if names.iter().any(|name| is_missing(&metadata, name)) {
-        // Not every broker has heard of a topic that was made a moment ago.
+    // Of a topic that is there, the first of --partitions that it does not have.
+    let lacks = |metadata: &Metadata, name: &str| {
+        let topic = metadata.topic(name).filter(|topic| topic.error.is_none())?;
+        let wanted = plan.partitions.as_deref().unwrap_or_default();
+        wanted.iter().copied().find(|index| topic.partition(*index).is_none())
+    };
+    if names.iter().any(|name| is_missing(&metadata, name) || lacks(&metadata, name).is_some()) {
+        // Not every broker has heard of what was made a moment ago.
         tokio::time::sleep(HEARSAY).await;
-        metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
+        let renewed = client.refresh_metadata(&names, metadata.generation).await;
+        metadata = renewed.map_err(|error| Trouble::kafka(&error))?;
     }
     let mut assigned = Vec::new();
     for route in &plan.routes {
@@ -367,15 +384,20 @@ async fn partitions(client: &Client, plan: &Load, tables: &[String]) -> Result<V
         if let Some(code) = topic.error {
             return Err(Trouble::kafka(&kcopy_client::Error::broker(code).with_topic(&route.topic)));
         }
+        if let Some(index) = lacks(&metadata, &route.topic) {
+            let count = topic.partitions.len();
+            return Err(Trouble::Final(format!(
+                "topic {} has no partition {index}: it has {count}, 0 to {}",
+                route.topic,
+                count.saturating_sub(1)
+            )));
+        }
         let table = tables.iter().position(|table| *table == route.table).unwrap_or(0);
         let wanted = |index: i32| plan.partitions.as_ref().is_none_or(|list| list.contains(&index));
         for partition in topic.partitions.iter().filter(|partition| wanted(partition.index)) {
             let topic = Str::from(route.topic.as_str());
             assigned.push(Assigned { table, topic, partition: partition.index, end: None });
         }
-    }
-    if assigned.is_empty() {
-        return Err(Trouble::Final("none of the --partitions is there".to_owned()));
     }
     Ok(assigned)
 }

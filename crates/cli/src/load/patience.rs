@@ -14,6 +14,8 @@ use crate::plan::End;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a topic may be unknown, in terms of what one question takes.
+const MISSING_PATIENCE: u32 = 10;
 
 /// How long what may pass is waited for: --timeout from the first failure on, and in a run without end for
 /// ever.
@@ -22,6 +24,8 @@ pub(super) struct Patience {
     backoff: Backoff,
     failing_since: Option<Instant>,
     attempt_since: Instant,
+    /// Since when a topic has been unknown, each time.
+    missing_since: Option<Instant>,
     /// What was wrong last.
     last: Option<String>,
     commits: u64,
@@ -36,6 +40,7 @@ impl Patience {
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             failing_since: None,
             attempt_since: Instant::now(),
+            missing_since: None,
             last: None,
             commits: Stats::of(&shared.stats.commits),
             pulse: shared.new_pulse(),
@@ -59,13 +64,21 @@ impl Patience {
         let since = if commits > self.commits { Instant::now() } else { self.attempt_since };
         self.commits = commits;
         let since = *self.failing_since.get_or_insert(since);
+        let is_missing = matches!(trouble, Trouble::Missing(_));
+        self.missing_since = self.missing_since.filter(|_| is_missing).or(is_missing.then(Instant::now));
         match trouble {
+            Trouble::Missing(text) if self.is_gone() => {
+                return Err(format!(
+                    "{text}; the topic was deleted, it seems: --accept-loss waits for another one"
+                ));
+            }
             Trouble::Final(text) => return Err(text),
             Trouble::Unmended(text) if shared.plan.end != End::Follow => return Err(text),
             Trouble::TableChanged(text) => shared.reporter.tell("table_changed", &text),
             Trouble::Passing(text)
             | Trouble::Silent(text)
             | Trouble::Locked(text)
+            | Trouble::Missing(text)
             | Trouble::Unmended(text) => {
                 Stats::add(&shared.stats.failures, 1);
                 if shared.plan.end != End::Follow && since.elapsed() >= limit {
@@ -79,6 +92,13 @@ impl Patience {
         }
         self.attempt_since = Instant::now();
         Ok(())
+    }
+
+    /// Whether a topic has been unknown for too long. Who accepts the loss may wait for its like.
+    fn is_gone(&self) -> bool {
+        let limit = self.shared.client.config().unknown_topic_grace * MISSING_PATIENCE;
+        let is_over = self.missing_since.is_some_and(|since| since.elapsed() >= limit);
+        is_over && !self.shared.plan.accepts_loss
     }
 
     /// Makes ready for work: not for longer than there is patience, not where PostgreSQL is silent, and not when it

@@ -74,6 +74,19 @@ pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble
     made.await.map_err(|error| advised(Trouble::postgres("making the schema kcopy", &error)))
 }
 
+/// Whether some topic of the plan has positions already.
+///
+/// # Errors
+/// Those of reading them.
+pub(super) async fn were_there(postgres: &Postgres, plan: &Load) -> Result<bool, Trouble> {
+    let topics: Vec<&str> = plan.routes.iter().map(|route| route.topic.as_str()).collect();
+    let tables: Vec<&str> = plan.routes.iter().map(|route| route.table.as_str()).collect();
+    let known = "select exists (select from kcopy.offsets o join unnest($1::text[], $2::text[]) w(topic, name) \
+                 on o.topic = w.topic and o.target = pg_catalog.to_regclass(w.name))";
+    let known = postgres.query_one(known, &[&topics, &tables]).await;
+    Ok(known.map_err(|error| at_positions("reading kcopy.offsets", &error))?.get(0))
+}
+
 fn advised(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Final(text) => Trouble::Final(format!(

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -135,6 +135,8 @@ pub(super) struct Reporter {
     pub(super) is_quiet: bool,
     pub(super) json: bool,
     pub(super) progress: crate::run::progress::Progress,
+    /// Why an event was not written.
+    pub(super) unwritten: OnceLock<String>,
 }
 
 impl Reporter {
@@ -155,8 +157,14 @@ impl Reporter {
             fields.insert("event".into(), event.into());
             fields.insert("at_ms".into(), now_ms().into());
         }
-        // A reader of events that is gone must not stop the load.
-        let _ = writeln!(std::io::stdout().lock(), "{fields}");
+        // What is wrong with standard output must not stop the load. At its end it counts.
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{fields}") {
+            self.unwritten.get_or_init(|| {
+                let text = format!("writing events to standard output: {error}");
+                self.progress.suspend(|| eprintln!("kcopy: {text}; loading goes on without"));
+                text
+            });
+        }
     }
 }
 

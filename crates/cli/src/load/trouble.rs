@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kcopy_client::wire::ErrorCode;
 use tokio_postgres::error::SqlState;
 
 use super::postgres::connect::{ConnectError, Outlook, outlook_of, reason};
@@ -19,6 +20,8 @@ pub(super) enum Trouble {
     Unmended(String),
     /// A table is not what it was: it is looked at again at once.
     TableChanged(String),
+    /// A topic that is not there. Brokers that have just begun do not know all of them: it may pass, but not for long.
+    Missing(String),
     /// Nothing that waiting would mend.
     Final(String),
 }
@@ -52,7 +55,9 @@ impl Trouble {
 
     /// An error of Kafka's side.
     pub(super) fn kafka(error: &kcopy_client::Error) -> Trouble {
-        if error.is_retriable() {
+        if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+            Trouble::Missing(error.to_string())
+        } else if error.is_retriable() {
             Trouble::Passing(error.to_string())
         } else {
             Trouble::Final(error.to_string())
@@ -80,6 +85,7 @@ impl fmt::Display for Trouble {
             | Trouble::Silent(text)
             | Trouble::Locked(text)
             | Trouble::Unmended(text)
+            | Trouble::Missing(text)
             | Trouble::TableChanged(text)
             | Trouble::Final(text) => f.write_str(text),
         }
