@@ -115,3 +115,43 @@ pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> V
         _ => Verdict::Fine,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Position 10, read under epoch 3, of a log that shows offsets up to `end`.
+    fn judged(end: i64, leader_epoch: i32, epoch_end: Option<i64>, id: Option<&str>) -> Verdict {
+        let id = id.map(str::to_owned);
+        let stored =
+            Stored { next_offset: 10, cluster_id: None, topic_id: id.clone(), leader_epoch: Some(3) };
+        let range = PartitionRange {
+            topic: "t".into(),
+            partition: 0,
+            start: 0,
+            end: None,
+            log_start_offset: 0,
+            high_watermark: end,
+            last_stable_offset: end,
+            leader_epoch: Some(leader_epoch),
+            last_epoch: None,
+        };
+        judge(&stored, None, &Seen { range, topic_id: id, epoch_end: Some(epoch_end) })
+    }
+
+    #[test]
+    fn what_a_leader_does_not_show_yet_is_not_lost() {
+        let id = Some("id");
+        assert!(matches!(judged(10, 3, Some(10), id), Verdict::Fine));
+        assert!(matches!(judged(12, 4, Some(11), id), Verdict::Fine));
+        // A new leader that has the records, and does not know yet that the others have them.
+        assert!(matches!(judged(8, 4, Some(10), id), Verdict::NotYet(_)));
+        // A former one.
+        assert!(matches!(judged(8, 2, None, id), Verdict::NotYet(_)));
+        assert!(matches!(judged(12, 2, None, id), Verdict::NotYet(_)));
+        // Where ids cannot tell it may be another topic.
+        assert!(matches!(judged(12, 2, None, None), Verdict::Lost(Loss { go_on_at: 0, .. })));
+        assert!(matches!(judged(8, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
+        assert!(matches!(judged(12, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
+    }
+}

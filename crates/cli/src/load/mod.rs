@@ -33,6 +33,7 @@ mod pulse;
 mod reader;
 mod rejects;
 mod service;
+mod session;
 mod shared;
 mod starts;
 mod transact;
@@ -125,6 +126,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
 async fn print_tables(shared: &Shared) -> Result<(), Trouble> {
     let plan = &shared.plan;
     let postgres = postgres::connect::connect(&plan.server).await?;
+    session::settle(&postgres).await?;
     for name in worker::table_names(plan) {
         if catalog::find(&postgres, &name).await?.is_some() {
             shared.reporter.tell("table", &format!("table {name} is there already"));
@@ -293,6 +295,7 @@ async fn prepare(
     pulse.dial();
     let mut postgres = postgres::connect::connect(&plan.server).await?;
     pulse.beat();
+    session::settle(&postgres).await?;
     locks::wait_within(&postgres, locks::first_wait(plan)).await?;
     let names = worker::table_names(plan);
     let mut tables = Vec::with_capacity(names.len());

@@ -26,6 +26,7 @@ use super::{
     postgres::connect::{Session, reason},
     pulse::Pulse,
     rejects::Reread,
+    session::Charset,
     trouble::Trouble,
 };
 use crate::plan::{Load, OnError};
@@ -43,6 +44,7 @@ pub(super) struct Loader {
     lock: String,
     plan: Arc<Load>,
     reread: Reread,
+    charset: Charset,
     pulse: Arc<Pulse>,
 }
 
@@ -104,7 +106,8 @@ impl Loader {
             names.join(", ")
         );
         let fingerprints = client.prepare(&catalog::fingerprints(&tables)).await.map_err(failed)?;
-        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread, pulse })
+        let charset = Charset::of(&client).await?;
+        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread, charset, pulse })
     }
 
     /// Writes a batch, and says what came of it.
@@ -404,7 +407,7 @@ impl Loader {
         let content = |it: &'_ Rejected| it.content.clone().unwrap_or_default();
         let keys: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).key).collect();
         let values: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).value).collect();
-        let reasons: Vec<String> = rejected.iter().map(|it| it.reason.replace('\0', "\u{fffd}")).collect();
+        let reasons: Vec<String> = rejected.iter().map(|it| self.charset.fit(&it.reason)).collect();
         let inserted = self
             .client
             .execute(insert, &[&targets, &topics, &indexes, &offsets, &keys, &values, &reasons])

@@ -24,6 +24,7 @@ use super::{
     pulse::Pulse,
     reader::{Read, Reader},
     rejects::{DeadLetters, Reread},
+    session,
     shared::{Command, Shared},
     transact::Loader,
     trouble::Trouble,
@@ -157,17 +158,7 @@ impl Worker {
     /// hold its positions.
     async fn take_over(&mut self, postgres: &tokio_postgres::Client) -> Result<(), Trouble> {
         let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing a session", &error);
-        postgres
-            .batch_execute(
-                "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3; \
-                 set idle_in_transaction_session_timeout = '5min'; set client_min_messages = warning",
-            )
-            .await
-            .map_err(failed)?;
-        // Since PostgreSQL 14 a backend that is busy can notice that nobody waits for it any more.
-        let check = "select pg_catalog.set_config(name, '10s', false) from pg_catalog.pg_settings \
-                     where name = 'client_connection_check_interval' and setting = '0'";
-        postgres.query(check, &[]).await.map_err(failed)?;
+        session::settle(postgres).await?;
         if let Some((process, since)) = self.backend.take() {
             let end = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
                        where pid = $1 and backend_start::text = $2";

@@ -1,0 +1,94 @@
+//! How a session with PostgreSQL is set up.
+
+use tokio_postgres::Client;
+
+use super::trouble::Trouble;
+
+/// What would give the text forms of values another meaning (a role, a database or the server may have set it), and
+/// our own literals. Binary forms know none of it. The time zone stays: defaults and triggers go by it.
+const SETTINGS: &str = "\
+set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3;
+set client_min_messages = warning; set standard_conforming_strings = on; set array_nulls = on;
+set \"DateStyle\" = 'ISO, YMD'; set \"IntervalStyle\" = 'postgres'; set xmloption = content; set lc_monetary = 'C'";
+
+/// Limits that are about other sessions than one that waits for records, or for a cluster; what the connection string
+/// says of them holds. Since PostgreSQL 14 there is one for idle sessions, and a backend that is busy can notice that
+/// nobody waits for it any more.
+const LIMITS: &str = "\
+select pg_catalog.set_config(s.name, w.value, false) from pg_catalog.pg_settings s
+join (values ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeout', '5min'),
+             ('client_connection_check_interval', '10s')) w(name, value) on w.name = s.name
+where s.source <> 'client' and (s.name <> 'client_connection_check_interval' or s.setting = '0')";
+
+/// Prepares a session.
+///
+/// # Errors
+/// The connection's.
+pub(super) async fn settle(postgres: &Client) -> Result<(), Trouble> {
+    let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing a session", &error);
+    postgres.batch_execute(SETTINGS).await.map_err(failed)?;
+    postgres.query(LIMITS, &[]).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Which characters a database can hold. The tables of most encodings are PostgreSQL's own: of them only ASCII is sure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Charset {
+    /// The last one.
+    last: char,
+}
+
+impl Charset {
+    /// That of the database.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) async fn of(postgres: &Client) -> Result<Charset, Trouble> {
+        let encoding = postgres.query_one("select pg_catalog.getdatabaseencoding()::text", &[]).await;
+        let encoding = encoding.map_err(|error| Trouble::postgres("preparing a session", &error))?;
+        Ok(Charset::named(encoding.get(0)))
+    }
+
+    fn named(encoding: &str) -> Charset {
+        let last = match encoding {
+            "UTF8" | "SQL_ASCII" => char::MAX,
+            "LATIN1" => '\u{ff}',
+            _ => '\u{7f}',
+        };
+        Charset { last }
+    }
+
+    /// The text, and what the database cannot hold of it as JSON would escape it. No text there holds NUL.
+    pub(super) fn fit(self, text: &str) -> String {
+        let mut fitting = String::with_capacity(text.len());
+        for character in text.chars() {
+            if character == '\0' {
+                fitting.push_str(if self.last == char::MAX { "\u{fffd}" } else { "\\u0000" });
+            } else if character <= self.last {
+                fitting.push(character);
+            } else {
+                let mut units = [0; 2];
+                let units = character.encode_utf16(&mut units);
+                fitting.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
+        fitting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_fits_into_every_encoding() {
+        let text = "a\0é€😀";
+        for (encoding, expected) in [
+            ("UTF8", "a\u{fffd}é€😀"),
+            ("LATIN1", "a\\u0000é\\u20ac\\ud83d\\ude00"),
+            ("EUC_JP", "a\\u0000\\u00e9\\u20ac\\ud83d\\ude00"),
+        ] {
+            assert_eq!(Charset::named(encoding).fit(text), expected, "{encoding}");
+        }
+    }
+}

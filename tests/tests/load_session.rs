@@ -1,0 +1,97 @@
+//! `kcopy load` in databases and roles with settings of their own.
+
+use kcopy_tests::{Running, WireLoad, program};
+use postgres::{Client, NoTls};
+use rustix::process::Signal;
+
+#[test]
+fn settings_of_the_database_change_no_value() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("settings", 1);
+    setting.produce(
+        &topic,
+        "k:{\"id\":1,\"tags\":[\"a\",null],\"days\":\"[2020-02-01,2020-03-04)\",\"length\":\"-1 day -02:03:04\",\
+         \"doc\":\"<a/>b\"}\n",
+    );
+    let name = setting.database.value("select current_database()");
+    // A range goes as text, and with it the whole table.
+    setting.database.execute(&format!(
+        "create table \"back\\'slash\"(id int8, tags text[], days daterange, length interval, doc xml);
+         alter database {name} set array_nulls = off; alter database {name} set datestyle = 'sql, dmy';
+         alter database {name} set intervalstyle = sql_standard; alter database {name} set xmloption = document;
+         alter database {name} set standard_conforming_strings = off"
+    ));
+    setting.load(&[&topic, "--into", "\"back\\'slash\""]).expect_success();
+    assert_eq!(
+        setting.database.value("select id || ' ' || tags::text || ' ' || days || ' ' || length || ' ' || doc::text from \"back\\'slash\""),
+        "1 {a,NULL} [2020-02-01,2020-03-04) -1 days -02:03:04 <a/>b"
+    );
+}
+
+#[test]
+fn a_session_that_waits_for_records_is_not_ended_for_it() {
+    let mut setting = WireLoad::new();
+    if setting.database.version() < 14 {
+        return;
+    }
+    let topic = setting.broker.create("idle", 1);
+    let name = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
+        "create table idle(n int4);
+         alter database {name} set idle_session_timeout = '100ms'; set idle_session_timeout = 0"
+    ));
+    let loader = setting.start(&[&topic, "--into", "idle", "--follow", "--batch-time", "20ms"]);
+    let idle = "select count(*) from pg_stat_activity where application_name = 'kcopy load' and state = 'idle' \
+                and datname = current_database() and state_change < clock_timestamp() - interval '400 ms'";
+    for n in 0..2 {
+        setting.produce(&topic, &format!("k:{{\"n\":{n}}}\n"));
+        setting.wait_for("select count(*) from idle", &(n + 1).to_string());
+        setting.wait_for(idle, "1");
+    }
+    loader.signal(Signal::TERM);
+    let ended = loader.finish().expect_code(143);
+    assert!(!ended.stderr.contains("trying again"), "{ended:?}");
+    // What the connection string says holds.
+    let url = format!("{}?options=-c%20idle_session_timeout%3D100ms", setting.database.url());
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "idle", "--follow", "--batch-time", "10ms", "-d", &url]);
+    let loader = Running::start(command.args(["-b", setting.broker.bootstrap()]));
+    let sessions = "select count(*) from pg_stat_activity where application_name = 'kcopy load' \
+                    and datname = current_database()";
+    for n in 2..4 {
+        setting.produce(&topic, &format!("k:{{\"n\":{n}}}\n"));
+        setting.wait_for("select count(*) from idle", &(n + 1).to_string());
+        setting.wait_for(sessions, "0");
+    }
+    loader.signal(Signal::TERM);
+    let ended = loader.finish().expect_code(143);
+    assert!(ended.stderr.contains("trying again"), "{ended:?}");
+}
+
+#[test]
+fn reasons_fit_into_a_database_of_another_encoding() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("latin", 1);
+    let name = setting.database.value("select current_database() || '_latin1'");
+    setting.database.execute(&format!(
+        "create database {name} encoding 'latin1' lc_collate 'C' lc_ctype 'C' template template0"
+    ));
+    let url = format!("postgres://postgres@127.0.0.1:{}/{name}", setting.database.port());
+    let mut client = Client::connect(&url, NoTls).expect("a connection");
+    client.batch_execute("create table latin(id int8, note text)").expect("a table");
+    setting.produce(
+        &topic,
+        "k:{\"id\":\"5 € and é\"}\nk:{\"id\":1,\"note\":\"é\"}\nk:{\"id\":2,\"note\":\"€\"}\nk:{\"id\":3}\n",
+    );
+    let load = [&topic, "-d", &url, "--into", "latin", "--on-error", "reject-table"];
+    setting.broker.kcopy("load", &load, b"").expect_success();
+    let rows = client.query("select id, note from latin order by 1", &[]).expect("rows");
+    let rows: Vec<(i64, Option<String>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows, [(1, Some("é".to_owned())), (3, None)]);
+    let rejected =
+        client.query("select \"offset\", reason from kcopy.rejected order by 1", &[]).expect("rows");
+    let rejected: Vec<(i64, String)> = rejected.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!((rejected[0].0, rejected[1].0), (0, 2));
+    assert!(rejected[0].1.contains("5 \\u20ac and é"), "{rejected:?}");
+    assert!(rejected[1].1.contains("has no equivalent in encoding \"LATIN1\""), "{rejected:?}");
+}
