@@ -60,6 +60,62 @@ AS $body$
      WHERE base.oid = kcopy.base_type(type)
 $body$;
 
+-- The length that a type below all domains has: a column's own, or that of its domain.
+CREATE FUNCTION kcopy.base_modifier(type oid, modifier int4) RETURNS int4
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    WITH RECURSIVE below AS (
+        SELECT type AS oid, modifier AS modifier, 0 AS depth
+        UNION ALL
+        SELECT t.typbasetype, t.typtypmod, depth + 1 FROM below JOIN pg_type t ON t.oid = below.oid WHERE t.typtype = 'd'
+    )
+    SELECT modifier FROM below ORDER BY depth DESC LIMIT 1
+$body$;
+
+-- A value as its column stores it, so that it compares as it will there: with its length, rounded where the assignment
+-- rounds and refused where that refuses, and with its collation. `value` is an expression of the type that cast_to makes.
+CREATE FUNCTION kcopy.as_stored(value text, relation oid, name text) RETURNS text
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    attribute record;
+    base record;
+    fit record;
+    element oid;
+    modifier int4;
+BEGIN
+    SELECT * INTO attribute FROM pg_attribute
+     WHERE attrelid = relation AND attname = name AND attnum > 0 AND NOT attisdropped;
+    SELECT * INTO base FROM pg_type WHERE oid = kcopy.base_type(attribute.atttypid);
+    modifier := kcopy.base_modifier(attribute.atttypid, attribute.atttypmod);
+    element := base.oid;
+    IF base.typcategory = 'A' AND base.typelem <> 0 THEN
+        element := kcopy.base_type(base.typelem);
+        modifier := kcopy.base_modifier(base.typelem, modifier);
+        -- Arrays of arrays are read as what they are.
+        IF (SELECT typcategory FROM pg_type WHERE oid = element) = 'A' THEN
+            modifier := -1;
+        END IF;
+    END IF;
+    SELECT format('%I.%I', nspname, proname) AS function, pronargs = 3 AS may_cut INTO fit
+      FROM pg_cast JOIN pg_proc ON pg_proc.oid = castfunc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+     WHERE castsource = element AND casttarget = element;
+    IF modifier >= 0 AND FOUND THEN
+        IF element = base.oid THEN
+            value := format('%s(%s, %s%s)', fit.function, value, modifier, CASE WHEN fit.may_cut THEN ', false' ELSE '' END);
+        ELSIF fit.may_cut THEN
+            -- No cast of an array says that it is an assignment, but reading one is like it.
+            value := format('array_in(array_out(%s), %s, %s)::text::%s[]', value, element, modifier, format_type(element, -1));
+        ELSE
+            value := format('(%s)::%s[]', value, format_type(element, modifier));
+        END IF;
+    END IF;
+    RETURN value || coalesce((
+        SELECT format(' COLLATE %I.%I', nspname, collname)
+          FROM pg_collation c JOIN pg_namespace n ON n.oid = collnamespace WHERE c.oid = attribute.attcollation), '');
+END
+$body$;
+
 -- The columns that are filled. `list` is what the program is told, in the same order, and `format` the fastest that
 -- they can have.
 --
@@ -204,6 +260,10 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'columns => ''NAME = key, ...'' fills it from the records'' keys';
     END IF;
     SELECT string_agg(quote_ident(name), ', ') INTO ordered FROM unnest(key_names) name;
+    -- Keys are equal, or not, as the table will have them.
+    SELECT string_agg(format('%s AS %I', CASE WHEN names[n] = ANY (key_names)
+               THEN kcopy.as_stored('c' || n || casts[n], target, names[n]) ELSE 'c' || n || casts[n] END, names[n]), ', ' ORDER BY n)
+      INTO selected FROM generate_subscripts(names, 1) n;
     SELECT string_agg(format('%1$I = excluded.%1$I', name), ', ') INTO assigned
       FROM unnest(names) name WHERE name <> ALL (key_names);
     source := format(
