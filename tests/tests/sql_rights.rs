@@ -108,7 +108,7 @@ fn stages_are_new_and_belong_to_the_program() {
     let mut loading = setting();
     let stage =
         "from kcopy.stage('mallory', 'v = value', array['text'], 'bait', null, '', 'beginning', null, 'fail',
-                                  null, null, null, false, false, false, 'text')";
+                                  null, null, null, false, false, true, 'text')";
     loading.database.execute("begin");
     let name = loading.database.value(&format!("select stage {stage}"));
     assert_eq!(loading.database.rows(&format!("select * from pg_temp.{name}")), ["1", "2"]);
@@ -299,6 +299,34 @@ fn it_is_installed_again_and_removed() {
     loading.database.execute(uninstall.text());
     assert_eq!(loading.database.value("select count(*) from pg_namespace where nspname = 'kcopy'"), "0");
     loading.database.execute(uninstall.text());
+}
+
+#[test]
+fn other_databases_keep_what_they_have_when_it_is_removed_here() {
+    let mut loading = setting();
+    let mut other = Database::create();
+    let path = server_program(&loading.database.folder(), loading.broker.bootstrap());
+    other.execute(&installation(&path));
+    let kept = loading.database.value("reset role; select quote_ident(current_database())");
+    let removed = other.value("select quote_ident(current_database())");
+    let grants = format!(
+        "select datname, datacl::text from pg_database where datname in ('{kept}', '{removed}') order by datname <> '{kept}'"
+    );
+    loading.database.execute(&format!(
+        "revoke all on database {kept} from public; grant connect on database {kept} to kcopy_loader;
+         create table t(v text); grant insert on t to mallory"
+    ));
+    other.execute("create table mine(x int); alter table mine owner to kcopy_loader");
+    let before = loading.database.rows(&grants);
+    assert!(before[1].contains("kcopy_program"), "{before:?}");
+    let uninstall = run(program("kcopy").args(["sql", "--uninstall"])).expect_success();
+    other.execute(uninstall.text());
+    let after = loading.database.rows(&grants);
+    assert_eq!(after[0], before[0]);
+    assert!(!after[1].contains("kcopy_program"), "{after:?}");
+    assert_eq!(other.value("select count(*) from mine"), "0");
+    loading.database.execute("set role mallory");
+    assert_eq!(loading.load("'bait', 't', columns => 'v = value'"), ["0|2|0|2"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
--- Removes kcopy's functions, positions and rejected records from this database, and its roles where no other
--- database needs them. What depends on them is not dropped: it makes this fail.
+-- Removes kcopy's functions, positions and rejected records from this database, and its roles where nothing else needs
+-- them: another database, or what they were granted besides. What depends on the rest is not dropped: it makes this fail.
 SET kcopy.done = 'no';
 BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -12,16 +12,19 @@ DROP SCHEMA IF EXISTS kcopy;
 DO $body$
 DECLARE
     role text;
+    needing text;
 BEGIN
+    -- No DROP OWNED: it takes what others granted on other databases, and tables that the roles own.
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kcopy_program') THEN
+        EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM kcopy_program', current_database());
+    END IF;
     FOREACH role IN ARRAY ARRAY['kcopy_program', 'kcopy_loader'] LOOP
-        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-            EXECUTE format('DROP OWNED BY %I', role);
-            BEGIN
-                EXECUTE format('DROP ROLE %I', role);
-            EXCEPTION WHEN dependent_objects_still_exist THEN
-                RAISE WARNING 'role % stays: another database needs it', role;
-            END;
-        END IF;
+        BEGIN
+            EXECUTE format('DROP ROLE IF EXISTS %I', role);
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            GET STACKED DIAGNOSTICS needing = PG_EXCEPTION_DETAIL;
+            RAISE WARNING 'role % stays: others need it', role USING DETAIL = needing;
+        END;
     END LOOP;
 END
 $body$;
