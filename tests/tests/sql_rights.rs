@@ -302,6 +302,53 @@ fn it_is_installed_again_and_removed() {
 }
 
 #[test]
+fn an_upgrade_keeps_what_others_were_granted_and_have_made() {
+    let mut loading = setting();
+    let path = server_program(&loading.database.folder(), loading.broker.bootstrap());
+    let facts = "select proname, pg_get_function_arguments(oid), pg_get_function_result(oid), prosrc, proowner::regrole
+                   from pg_proc where pronamespace = 'kcopy'::regnamespace order by 1";
+    loading.database.execute(
+        "reset role; do $$ begin if not exists (select from pg_roles where rolname = 'mon') then create role mon; end if;
+         exception when duplicate_object or unique_violation then null; end $$",
+    );
+    let fresh = loading.database.rows(facts);
+    // As an earlier version may have left it: other results and names of arguments, and functions that are gone.
+    loading.database.execute(
+        "drop function kcopy.version(); create function kcopy.version() returns int language sql as 'select 1';
+         drop function kcopy.base_type; create procedure kcopy.base_type(a oid) language sql as '';
+         create function kcopy.lag(int) returns int language sql as 'select 1';
+         create function kcopy.gone() returns int language sql as 'select 1';
+         alter function kcopy.program() owner to mon;
+         create table t(v text);
+         create schema mon; grant usage on schema kcopy to mon;
+         grant execute on function kcopy.lag(text, regclass), kcopy.version() to mon;
+         grant execute on function kcopy.version() to mon with grant option;
+         grant select on kcopy.progress to mon with grant option;
+         create view mon.progress as select * from kcopy.progress;
+         create view mon.lag as select * from kcopy.lag()",
+    );
+    let before = "select has_function_privilege('mon', 'kcopy.lag(text, regclass)', 'execute'),
+                         has_function_privilege('mon', 'kcopy.version()', 'execute with grant option'),
+                         has_function_privilege('mon', 'kcopy.load(text, regclass, text, int[], text, text, text, bigint, bigint, interval, bool, bool)', 'execute'),
+                         has_table_privilege('mon', 'kcopy.progress', 'select with grant option')";
+    assert_eq!(loading.database.value(before), "t|t|f|t");
+    for _ in 0..2 {
+        loading.database.execute(&installation(&path));
+        assert_eq!(loading.database.value(before), "t|t|f|t");
+        assert_eq!(loading.database.rows(facts), fresh);
+    }
+    assert_eq!(loading.database.value("select count(*) from mon.lag, mon.progress"), "0");
+    assert_eq!(loading.load("'bait', 't', columns => 'v = value'"), ["0|2|0|2"]);
+    // Where something depends on what must be replaced, nothing happens.
+    loading.database.execute(
+        "create function kcopy.gone() returns int language sql as 'select 1';
+         create view mon.gone as select kcopy.gone()",
+    );
+    assert_eq!(loading.database.error(&installation(&path)).code, "2BP01");
+    loading.database.execute("rollback; drop schema mon cascade");
+}
+
+#[test]
 fn other_databases_keep_what_they_have_when_it_is_removed_here() {
     let mut loading = setting();
     let mut other = Database::create();

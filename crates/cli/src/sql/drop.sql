@@ -1,4 +1,4 @@
--- What an earlier version left: functions change their arguments.
+-- The functions, and what is made of them.
 DROP VIEW IF EXISTS kcopy.progress;
 DO $body$
 DECLARE

@@ -2,7 +2,7 @@
 
 -- Makes callers of the same partitions wait for each other, or says that they would. Nobody but a caller for all
 -- partitions has the topic for himself; one who does not wait takes those that are free.
-CREATE FUNCTION kcopy.lock_partitions(
+CREATE OR REPLACE FUNCTION kcopy.lock_partitions(
     target regclass, topic text, wait boolean, INOUT partitions int4[], OUT is_locked boolean
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -50,7 +50,7 @@ $body$;
 
 -- Locks the rows of the positions in order and says what the program needs to know of them. `partitions` is given
 -- where some of them are left to others.
-CREATE FUNCTION kcopy.known_positions(
+CREATE OR REPLACE FUNCTION kcopy.known_positions(
     target regclass, topic text, wait boolean, INOUT partitions int4[], accept_loss boolean,
     OUT known int4[], OUT starts text, OUT cluster_id text
 )
@@ -95,7 +95,7 @@ END
 $body$;
 
 -- Moves the positions to where the program says that they are, and gives the result of a load.
-CREATE FUNCTION kcopy.move_positions(
+CREATE OR REPLACE FUNCTION kcopy.move_positions(
     target regclass, topic text, taken jsonb, copied int8, is_straight boolean, known int4[], rejected_ones int4[]
 ) RETURNS TABLE (partition int4, rows int8, rejected int8, next_offset int8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -153,7 +153,7 @@ $body$;
 
 -- Brings the rows of a stage into the target. Rows that the target cannot take are found by halving, each in a
 -- subtransaction of its own, and go to kcopy.rejected.
-CREATE FUNCTION kcopy.insert_or_reject(
+CREATE OR REPLACE FUNCTION kcopy.insert_or_reject(
     target regclass, topic text, stage text, statements text[], first_row int8, last_row int8
 ) RETURNS int4[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -187,7 +187,7 @@ BEGIN
 END
 $body$;
 
-CREATE FUNCTION kcopy.load(
+CREATE OR REPLACE FUNCTION kcopy.load(
     topic text,
     target regclass,
     columns text DEFAULT NULL,
@@ -326,7 +326,7 @@ $body$;
 COMMENT ON FUNCTION kcopy.load IS 'loads what is new in a topic into a table and moves its positions, in this transaction';
 
 -- What the program knows of a topic without reading it: the places where `start` would begin, and the ends.
-CREATE FUNCTION kcopy.look(topic text, partitions int4[], start text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION kcopy.look(topic text, partitions int4[], start text) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -339,7 +339,7 @@ BEGIN
 END
 $body$;
 
-CREATE FUNCTION kcopy.lag(
+CREATE OR REPLACE FUNCTION kcopy.lag(
     INOUT topic text DEFAULT NULL, INOUT target regclass DEFAULT NULL,
     OUT partition int4, OUT next_offset int8, OUT log_start_offset int8, OUT end_offset int8, OUT lag int8, OUT problem text
 ) RETURNS SETOF record
@@ -404,7 +404,7 @@ END
 $body$;
 COMMENT ON FUNCTION kcopy.lag IS 'how far positions are behind their topics; NULL, with the problem, where a position means nothing there';
 
-CREATE FUNCTION kcopy.reset(topic text, target regclass, "to" text, partitions int4[] DEFAULT NULL)
+CREATE OR REPLACE FUNCTION kcopy.reset(topic text, target regclass, "to" text, partitions int4[] DEFAULT NULL)
 RETURNS TABLE (partition int4, old_offset int8, next_offset int8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $body$
@@ -454,8 +454,9 @@ END
 $body$;
 COMMENT ON FUNCTION kcopy.reset IS 'moves positions: to beginning, end, an offset, -N (before the end) or a time';
 
--- Row security does not reach through a view of its owner's: the condition is here once more.
-CREATE VIEW kcopy.progress WITH (security_barrier) AS
+-- Row security does not reach through a view of its owner's: the condition is here once more. It is replaced where it
+-- is, like the functions: new columns come at its end.
+CREATE OR REPLACE VIEW kcopy.progress WITH (security_barrier) AS
 SELECT o.target, o.topic, o.partition, o.next_offset, o.rows, o.updated_at,
        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) o.updated_at AS age,
        (SELECT pg_catalog.count(*) FROM kcopy.rejected r

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `begin.sql` | the transaction, what must hold before it, roles |
 //! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
-//! | `drop.sql` | what an earlier version left |
+//! | `upgrade.sql` | what an earlier version left |
 //! | `program.sql` | running the program, its report, and the only function with other rights than its caller's |
 //! | `target.sql` | what a target is, and how its columns are filled |
 //! | `load.sql` | what people call |
 //! | `end.sql` | grants |
+//! | `uninstall.sql`, `drop.sql` | removes everything |
 //! | `verdict.sql` | ends the session where nothing was installed, or removed |
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use std::path::Path;
 pub const OFFSETS: &str = include_str!("offsets.sql");
 
 const BEGIN: &str = include_str!("begin.sql");
+const UPGRADE: &str = include_str!("upgrade.sql");
 const DROP: &str = include_str!("drop.sql");
 const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
@@ -24,6 +26,9 @@ const LOAD: &str = include_str!("load.sql");
 const END: &str = include_str!("end.sql");
 const VERDICT: &str = include_str!("verdict.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
+
+/// What each function begins with.
+const FUNCTION: &str = "CREATE OR REPLACE FUNCTION ";
 
 /// The types that go through a stage as themselves. All others do as text, and become what they are in the INSERT.
 /// Arrays of them do, too.
@@ -67,10 +72,16 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
     }
     let version = env!("CARGO_PKG_VERSION");
     let script =
-        [BEGIN, OFFSETS, "\n", DROP, PROGRAM, "\n", TARGET, "\n", LOAD, END, &verdict("INSTALLED")].concat();
+        [BEGIN, OFFSETS, "\n", UPGRADE, PROGRAM, "\n", TARGET, "\n", LOAD, END, &verdict("INSTALLED")]
+            .concat();
     Ok(script
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
+        .replace("{heads}", &heads().map(literal).collect::<Vec<_>>().join(", "))
+        .replace(
+            "{names}",
+            &literal(&format!("{{{}}}", heads().filter_map(name).collect::<Vec<_>>().join(","))),
+        )
         .replace("{unset}", &variables.join(" "))
         .replace("{types}", &literal(&format!("{{{}}}", TYPES.join(","))))
         // Last: nothing in the path is taken for one of the names above.
@@ -80,6 +91,16 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
 /// The script that removes everything.
 pub fn uninstall() -> String {
     UNINSTALL.replace("{drop}", DROP) + &verdict("REMOVED")
+}
+
+/// The functions with their arguments and results.
+fn heads() -> impl Iterator<Item = &'static str> {
+    let functions = [PROGRAM, TARGET, LOAD].into_iter().flat_map(|text| text.split(FUNCTION).skip(1));
+    functions.map(|function| function.split("\nLANGUAGE").next().unwrap_or_default())
+}
+
+fn name(head: &str) -> Option<&str> {
+    head.strip_prefix("kcopy.")?.split('(').next()
 }
 
 fn verdict(done: &str) -> String {
@@ -105,7 +126,7 @@ mod tests {
         let script = script("/opt/it's {version}\\x/kcopy").unwrap();
         assert!(script.contains("SELECT E'/opt/it''s {version}\\\\x/kcopy'::text"));
         assert!(script.contains("unset KCOPY_FOLLOW; exec"));
-        for name in ["{program}", "{unset}", "{types}", "{version_literal}"] {
+        for name in ["{program}", "{unset}", "{heads}", "{names}", "{types}", "{version_literal}"] {
             assert!(!script.contains(name), "{name}");
         }
         assert!(!uninstall().contains("{drop}"));
@@ -120,7 +141,9 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for (name, text) in [("program", PROGRAM), ("target", TARGET), ("load", LOAD), ("drop", DROP)] {
+        for (name, text) in
+            [("program", PROGRAM), ("target", TARGET), ("load", LOAD), ("drop", DROP), ("upgrade", UPGRADE)]
+        {
             assert!(!text.contains('\\'), "{name}.sql");
         }
     }
@@ -128,7 +151,7 @@ mod tests {
     #[test]
     fn every_function_fixes_its_search_path() {
         for text in [PROGRAM, TARGET, LOAD] {
-            for function in text.split("CREATE FUNCTION ").skip(1) {
+            for function in text.split(FUNCTION).skip(1) {
                 let head = function.split("$body$").next().unwrap_or_default();
                 assert!(head.contains("SET search_path = pg_catalog, pg_temp"), "{head}");
             }

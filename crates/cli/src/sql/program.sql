@@ -1,22 +1,22 @@
 -- How the program is run, and how it reports.
 
-CREATE FUNCTION kcopy.program() RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.program() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT {program}::text $body$;
 COMMENT ON FUNCTION kcopy.program() IS 'the path of kcopy on the server''s machine';
 
-CREATE FUNCTION kcopy.version() RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.version() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT {version_literal}::text $body$;
 COMMENT ON FUNCTION kcopy.version() IS 'the version of kcopy that these functions belong to';
 
 -- chr(92) is the backslash: what it means in a literal depends on the session.
-CREATE FUNCTION kcopy.shell_quoted(word text) RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.shell_quoted(word text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT '''' || replace(word, '''', '''' || chr(92) || '''''') || '''' $body$;
 
 -- The types that the program writes and that are PostgreSQL's own. All others travel as text.
-CREATE FUNCTION kcopy.plain_type(type oid) RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.plain_type(type oid) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$
     SELECT CASE WHEN element.typname IS NULL THEN plain.typname ELSE element.typname || '[]' END
@@ -27,12 +27,12 @@ AS $body$
        AND coalesce(element.typname, plain.typname) = ANY ({types}::name[])
 $body$;
 
-CREATE FUNCTION kcopy.report_path(report uuid) RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.report_path(report uuid) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT '"${TMPDIR:-/tmp}/kcopy-' || report || '"' $body$;
 
 -- The shell's command line. Each value is one word of it, whatever is in it.
-CREATE FUNCTION kcopy.consume_command(
+CREATE OR REPLACE FUNCTION kcopy.consume_command(
     topic text, columns text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
     max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, format text, report uuid
 ) RETURNS text
@@ -71,7 +71,7 @@ END
 $body$;
 
 -- What the program reported, with the rights of the caller. NULL when it was killed before it could.
-CREATE FUNCTION kcopy.take_report(report uuid) RETURNS jsonb
+CREATE OR REPLACE FUNCTION kcopy.take_report(report uuid) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -90,7 +90,7 @@ END
 $body$;
 
 -- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
-CREATE FUNCTION kcopy.copy_from(
+CREATE OR REPLACE FUNCTION kcopy.copy_from(
     relation text, command text, format text, report uuid, OUT copied int8, OUT taken jsonb
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres'
@@ -151,7 +151,7 @@ $body$;
 -- The only function with more rights than its caller. It reads a topic into a temporary table that it has just made
 -- and that has only types of PostgreSQL's own: nothing of the caller is executed here. What the caller gets is to read
 -- that table; to do something with it is left to his own rights.
-CREATE FUNCTION kcopy.stage(
+CREATE OR REPLACE FUNCTION kcopy.stage(
     reader text, columns text, types text[],
     topic text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
     max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, with_records boolean, format text,
@@ -197,7 +197,7 @@ END
 $body$;
 
 -- Drops a stage: only tables of its own owner.
-CREATE FUNCTION kcopy.unstage(stage text) RETURNS void
+CREATE OR REPLACE FUNCTION kcopy.unstage(stage text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN

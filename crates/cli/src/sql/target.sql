@@ -1,7 +1,7 @@
 -- What is known of a target, and what fills its columns.
 
 -- Refuses targets whose rows a crash could take away while their positions stay.
-CREATE FUNCTION kcopy.check_target(target regclass) RETURNS void
+CREATE OR REPLACE FUNCTION kcopy.check_target(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -33,7 +33,7 @@ END
 $body$;
 
 -- The type below all domains.
-CREATE FUNCTION kcopy.base_type(type oid) RETURNS oid
+CREATE OR REPLACE FUNCTION kcopy.base_type(type oid) RETURNS oid
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$
     WITH RECURSIVE below AS (
@@ -46,7 +46,7 @@ $body$;
 
 -- What makes a column's type of the text that a stage has of it. The cast is to the type below all domains, without its
 -- length: the INSERT adds both, as an assignment, which refuses what an explicit cast to them would cut to fit.
-CREATE FUNCTION kcopy.cast_to(type oid) RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.cast_to(type oid) RETURNS text
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$
     SELECT CASE
@@ -61,7 +61,7 @@ AS $body$
 $body$;
 
 -- The length that a type below all domains has: a column's own, or that of its domain.
-CREATE FUNCTION kcopy.base_modifier(type oid, modifier int4) RETURNS int4
+CREATE OR REPLACE FUNCTION kcopy.base_modifier(type oid, modifier int4) RETURNS int4
 LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$
     WITH RECURSIVE below AS (
@@ -74,7 +74,7 @@ $body$;
 
 -- A value as its column stores it, so that it compares as it will there: with its length, rounded where the assignment
 -- rounds and refused where that refuses, and with its collation. `value` is an expression of the type that cast_to makes.
-CREATE FUNCTION kcopy.as_stored(value text, relation oid, name text) RETURNS text
+CREATE OR REPLACE FUNCTION kcopy.as_stored(value text, relation oid, name text) RETURNS text
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -121,7 +121,7 @@ $body$;
 --
 -- Without a mapping these are the columns that the database does not fill by itself (generated, identity, with a
 -- default), each by its name. A mapping names the columns that it fills; a type that it leaves out is the column's.
-CREATE FUNCTION kcopy.mapping(
+CREATE OR REPLACE FUNCTION kcopy.mapping(
     target regclass, columns text, OUT names text[], OUT types text[], OUT casts text[], OUT list text,
     OUT format text, OUT has_types boolean
 )
@@ -207,7 +207,7 @@ $body$;
 
 -- The statements that bring the rows of a stage into the target, with the rights of the caller. $1 and $2 are the
 -- first and the last row, where the stage counts them.
-CREATE FUNCTION kcopy.statements(
+CREATE OR REPLACE FUNCTION kcopy.statements(
     target regclass, stage text, names text[], casts text[], mode text, counted boolean
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -284,7 +284,7 @@ END
 $body$;
 
 -- A tombstone says nothing but its key.
-CREATE FUNCTION kcopy.check_keys(target regclass, key_columns text, stage text, first_row int8, last_row int8) RETURNS void
+CREATE OR REPLACE FUNCTION kcopy.check_keys(target regclass, key_columns text, stage text, first_row int8, last_row int8) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
@@ -304,7 +304,7 @@ END
 $body$;
 
 -- Casts for a stage that holds nothing but text.
-CREATE FUNCTION kcopy.all_casts(target regclass, names text[]) RETURNS text[]
+CREATE OR REPLACE FUNCTION kcopy.all_casts(target regclass, names text[]) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
     SELECT array_agg(kcopy.cast_to(atttypid) ORDER BY n)
