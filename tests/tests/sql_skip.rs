@@ -157,3 +157,35 @@ fn more_garbage_than_one_report_holds_is_passed_call_by_call() {
     assert_eq!(loading.load(call), ["0|1|1|10003"]);
     assert_eq!(loading.database.value("select count(distinct \"offset\") from kcopy.rejected"), "10001");
 }
+
+#[test]
+fn settings_of_the_session_change_no_value() {
+    let mut loading = setting(
+        "create domain word as text; create table t(n int primary key, a text[], w word[], i interval, d daterange)",
+    );
+    let topic = loading.topic("settings", 1);
+    let value = r#"k	{"n": 1, "a": ["x", null], "w": [null], "i": "-1 days -02:00:00", "d": "[2026-02-01,2026-02-03)"}"#;
+    loading.produce(&topic, 0, &[&value.replace('\\', "\\\\").replace("\\\\t", "\t")]);
+    loading.database.execute("reset role; grant kcopy_loader to plain");
+    for role in ["postgres", "plain"] {
+        for client in ["utf8", "latin1"] {
+            for more in ["", ", on_error => 'skip'", ", mode => 'upsert'"] {
+                loading.database.execute(&format!(
+                    "reset all; truncate own.t, kcopy.offsets; set role {role}; set client_encoding = {client};
+                     set array_nulls = off; set intervalstyle = sql_standard; set datestyle = 'sql, dmy'"
+                ));
+                assert_eq!(
+                    loading.load(&format!("'settings', 'own.t'{more}")),
+                    ["0|1|0|1"],
+                    "{role} {client} {more}"
+                );
+                loading.database.execute("reset all; reset role; set client_encoding = utf8");
+                assert_eq!(
+                    loading.database.rows("select a[2] is null, w[1] is null, i, d from own.t"),
+                    ["t|t|-1 days -02:00:00|[2026-02-01,2026-02-03)"],
+                    "{role} {client} {more}"
+                );
+            }
+        }
+    }
+}

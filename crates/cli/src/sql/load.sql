@@ -202,6 +202,7 @@ CREATE OR REPLACE FUNCTION kcopy.load(
     accept_loss boolean DEFAULT false
 ) RETURNS TABLE (partition int4, rows int8, rejected int8, next_offset int8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = on
+SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres' SET array_nulls = on
 AS $body$
 #variable_conflict use_column
 DECLARE
