@@ -90,11 +90,21 @@ impl Database {
     /// # Panics
     /// When there is no PostgreSQL to be had.
     pub fn create() -> Self {
+        Self::create_as("")
+    }
+
+    /// Makes one with these options of `create database`.
+    ///
+    /// # Panics
+    /// As [`Database::create`].
+    pub fn create_as(options: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::shared();
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut first = connect(cluster, "postgres");
-        first.batch_execute(&format!("create database {name} template template0")).expect("create database");
+        first
+            .batch_execute(&format!("create database {name} template template0 {options}"))
+            .expect("create database");
         let client = connect(cluster, &name);
         Self { cluster, name, client }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kcopy_format::{InvalidText, template::Template};
+use kcopy_format::{Format, InvalidText, template::Template};
 
 use super::common::{CommonArgs, ConfigFileArgs, check_topic, number};
 use super::exact::ExactArgs;
@@ -143,6 +143,13 @@ impl ConsumeArgs {
         if self.exact.start.is_none() {
             self.format.check_names()?;
         }
+        let output = output(self.format, self.template, self.invalid_text.into())?;
+        let is_text = matches!(&output, Output::Format(options) if options.format == Format::Text);
+        if self.exact.escape_bytes && !is_text {
+            return Err(
+                "--escape-bytes is for --format text: others may have % in what they are made of".to_owned()
+            );
+        }
         let exact = self.exact.check(self.topics.len() == 1 && !self.regex)?;
         let limits =
             Limits { max_messages: self.max_messages, max_bytes: self.max_bytes, max_time: self.max_time };
@@ -154,7 +161,7 @@ impl ConsumeArgs {
             limits,
             group,
             isolation,
-            output: output(self.format, self.template, self.invalid_text.into())?,
+            output,
             topics: if self.regex {
                 TopicSelection::Regex(self.topics)
             } else {

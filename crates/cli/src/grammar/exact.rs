@@ -31,6 +31,11 @@ pub(super) struct ExactArgs {
     /// Make this file at the end, with the next offsets, what was skipped, and the error, as JSON
     #[arg(long, env = "KCOPY_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write each byte that is not ASCII as % and three octal digits, and % as %045
+    ///
+    /// For a reader that takes another encoding than UTF-8 and does not want to fail where that lacks a character.
+    #[arg(long, env = "KCOPY_ESCAPE_BYTES")]
+    pub(super) escape_bytes: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -57,6 +62,7 @@ impl ExactArgs {
             skips_errors: matches!(self.on_error, Way::Skip),
             dry_run: self.dry_run,
             report: self.report,
+            escapes_bytes: self.escape_bytes,
         })
     }
 }

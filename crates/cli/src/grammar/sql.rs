@@ -38,6 +38,9 @@ pub(super) struct ReportArgs {
     /// What kcopy consume --report made
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Escape whatever is not ASCII, for readers of any encoding; each backslash of the JSON begins such an escape
+    #[arg(long, env = "KCOPY_ASCII")]
+    ascii: bool,
 }
 
 impl SqlArgs {
@@ -65,7 +68,7 @@ fn variables() -> Vec<String> {
 
 impl ReportArgs {
     pub(super) fn plan(self) -> Plan {
-        Plan::TakeReport(self.file)
+        Plan::TakeReport { path: self.file, is_ascii: self.ascii }
     }
 }
 

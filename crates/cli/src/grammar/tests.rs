@@ -332,6 +332,7 @@ fn wrong_use_says_what_is_right() {
         ("broker --listen h:65535 --nodes 2", "would need port 65536"),
         ("man nothing", "there is no command \"kcopy nothing\""),
         ("completions csh", "possible values: bash"),
+        ("consume t --escape-bytes --format csv", "is for --format text"),
         ("load t", "--into <TABLE>"),
         ("load t --into a --into b", "two tables for all topics"),
         ("load t --into u=b", "u is not among the topics"),

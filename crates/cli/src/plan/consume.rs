@@ -59,6 +59,8 @@ pub struct Exact {
     pub dry_run: bool,
     /// A file to be made, for what was done.
     pub report: Option<PathBuf>,
+    /// Write each byte that is not ASCII as `%` and three octal digits, and `%` like them.
+    pub escapes_bytes: bool,
 }
 
 /// An exact start.

@@ -50,14 +50,19 @@ pub enum Plan {
     /// `kcopy broker`.
     Broker(Box<BrokerPlan>),
     /// Prints a report of `kcopy consume --report` as a row of COPY text, and removes it.
-    TakeReport(PathBuf),
+    TakeReport {
+        /// The report.
+        path: PathBuf,
+        /// Whether whatever is not ASCII is escaped.
+        is_ascii: bool,
+    },
 }
 
 impl Plan {
     /// What the plan shares with others, unless it talks to no broker.
     pub fn common(&self) -> Option<&Common> {
         match self {
-            Self::Print(_) | Self::Broker(_) | Self::TakeReport(_) => None,
+            Self::Print(_) | Self::Broker(_) | Self::TakeReport { .. } => None,
             Self::Consume(plan) => Some(&plan.common),
             Self::Load(plan) => Some(&plan.common),
             Self::Produce(plan) => Some(&plan.common),

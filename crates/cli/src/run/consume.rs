@@ -296,6 +296,7 @@ impl Run<'_> {
         let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         for record in batch.records() {
             let record = record?;
+            let begun = self.stdout.buffer().len();
             match writer.write(&context, &record, self.stdout.buffer()) {
                 Err(error) => {
                     if self.take_unwritable(&error, &record)? == Flow::LimitReached {
@@ -307,6 +308,9 @@ impl Run<'_> {
                 }
                 Ok(()) => {
                     written += 1;
+                    if self.plan.exact.escapes_bytes {
+                        escape_bytes(self.stdout.buffer(), begun);
+                    }
                     if self.plan.unbuffered {
                         self.stdout.flush().map_err(Failure::writing)?;
                     } else {
@@ -401,6 +405,20 @@ impl Run<'_> {
         let offsets: Vec<CommittedOffset> = next.iter().filter(is_new).cloned().collect();
         let committing = self.client.commit_offsets(&group.id, &offsets);
         Ok(self.network.handle().block_on(committing))
+    }
+}
+
+/// `%OOO` for each byte that is not ASCII, and for `%` itself. Nothing that COPY text is made of is one of these.
+#[cold]
+fn escape_bytes(buffer: &mut Vec<u8>, begun: usize) {
+    let row = buffer.split_off(begun);
+    for byte in row {
+        match byte {
+            b'%' | 0x80.. => {
+                buffer.extend([b'%', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+            }
+            _ => buffer.push(byte),
+        }
     }
 }
 

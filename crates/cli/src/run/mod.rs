@@ -46,7 +46,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         Plan::Topic(plan) => topics::run(plan),
         Plan::ClusterDescribe(plan) => metadata::describe_cluster(plan),
         Plan::Broker(plan) => broker::run(plan),
-        Plan::TakeReport(path) => report::take(path),
+        Plan::TakeReport { path, is_ascii } => report::take(path, *is_ascii),
     }
 }
 

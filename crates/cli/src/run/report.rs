@@ -234,13 +234,38 @@ fn report_path(args: &[OsString]) -> Option<PathBuf> {
 
 /// Prints a report as a row of COPY text and removes it. A report that is not there is NULL: its run was
 /// killed.
-pub(super) fn take(path: &Path) -> Result<(), Failure> {
+pub(super) fn take(path: &Path, is_ascii: bool) -> Result<(), Failure> {
     let line = match read(path) {
+        Ok(report) if is_ascii => ascii(&report).replace('\\', "\\\\"),
         Ok(report) => report.replace('\\', "\\\\"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => "\\N".to_owned(),
         Err(error) => return Err(Failure::Told(format!("reading the report {}: {error}", path.display()))),
     };
     super::print::print(&format!("{line}\n"))
+}
+
+/// JSON of ASCII alone. A backslash in a string is `\u005c`, so that one before a `u` always begins an escape.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut letters = json.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('\\') => text.push_str("\\u005c"),
+                escaped => text.extend(['\\'].into_iter().chain(escaped)),
+            },
+            '\0'..='\x7f' => text.push(letter),
+            _ => {
+                let units = letter
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect::<String>();
+                text.push_str(&units);
+            }
+        }
+    }
+    text
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -290,6 +315,15 @@ mod tests {
         assert!(error.to_string().contains("exists"), "{error}");
         assert!(read(&path).unwrap().contains(r#""error":"a \\ \"b\"\n""#));
         assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_report_in_ascii_means_the_same() {
+        let value = json!({ "größe": "€ 😀 \\ \\u20ac \" \n \u{1} \\\\" });
+        let text = ascii(&value.to_string());
+        assert!(text.is_ascii(), "{text}");
+        assert!(!text.contains(r"\\"), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -288,7 +288,7 @@ BEGIN
     IF NOT is_straight THEN
         statements := kcopy.statements(target, stage, map.names,
             CASE WHEN on_error = 'skip' THEN kcopy.all_casts(target, map.names) ELSE map.casts END,
-            mode, on_error = 'skip');
+            mode, on_error = 'skip', kcopy.escapes_bytes(on_error));
         IF on_error = 'skip' AND copied > 0 THEN
             -- A right that is missing, or a cast, is no matter of single rows: planning finds it.
             FOREACH statement IN ARRAY statements LOOP

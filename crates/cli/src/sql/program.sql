@@ -10,10 +10,24 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT {version_literal}::text $body$;
 COMMENT ON FUNCTION kcopy.version() IS 'the version of kcopy that these functions belong to';
 
--- chr(92) is the backslash: what it means in a literal depends on the session.
+-- Whether the database's encoding lacks characters that records, names and messages may have. SQL_ASCII takes all bytes.
+CREATE OR REPLACE FUNCTION kcopy.is_narrow() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII') $body$;
+
+-- chr(92) is the backslash: what it means in a literal depends on the session. The program reads UTF-8, and a command
+-- line is in the database's encoding: what is not ASCII is left to the shell's printf, byte by byte.
 CREATE OR REPLACE FUNCTION kcopy.shell_quoted(word text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $body$ SELECT '''' || replace(word, '''', '''' || chr(92) || '''''') || '''' $body$;
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN kcopy.is_narrow() AND octet_length(convert_to(word, 'UTF8')) > length(word)
+        THEN '"$(printf ''' || (
+            SELECT string_agg(chr(92) || (byte / 64) || (byte / 8 % 8) || (byte % 8), '' ORDER BY n)
+              FROM (SELECT n, get_byte(convert_to(word, 'UTF8'), n) AS byte
+                      FROM generate_series(0, octet_length(convert_to(word, 'UTF8')) - 1) n) bytes
+        ) || ''')"'
+        ELSE '''' || replace(word, '''', '''' || chr(92) || '''''') || '''' END
+$body$;
 
 -- The types that the program writes and that are PostgreSQL's own. All others travel as text.
 CREATE OR REPLACE FUNCTION kcopy.plain_type(type oid) RETURNS text
@@ -31,12 +45,18 @@ CREATE OR REPLACE FUNCTION kcopy.report_path(report uuid) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $body$ SELECT '"${TMPDIR:-/tmp}/kcopy-' || report || '"' $body$;
 
+-- Whether a stage holds text in ASCII alone: a row is to be skipped, and not the load to end, where the database's
+-- encoding lacks a character.
+CREATE OR REPLACE FUNCTION kcopy.escapes_bytes(on_error text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT on_error = 'skip' AND kcopy.is_narrow() $body$;
+
 -- The shell's command line. Each value is one word of it, whatever is in it.
 CREATE OR REPLACE FUNCTION kcopy.consume_command(
     topic text, columns text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
     max_rows int8, max_bytes int8, max_ms int8, accept_loss boolean, dry_run boolean, format text, report uuid
 ) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     command text;
@@ -56,6 +76,7 @@ BEGIN
         || ' ' || kcopy.shell_quoted('--from=' || first_start)
         || coalesce(' ' || kcopy.shell_quoted('--cluster-id=' || cluster_id), '')
         || ' ' || kcopy.shell_quoted('--on-error=' || on_error)
+        || CASE WHEN kcopy.escapes_bytes(on_error) THEN ' --escape-bytes' ELSE '' END
         || coalesce(' --max-messages=' || max_rows, '')
         || coalesce(' --max-bytes=' || max_bytes, '')
         || coalesce(' --max-time=' || max_ms || 'ms', '')
@@ -76,16 +97,32 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     holder text := 'kcopy_report_' || replace(gen_random_uuid()::text, '-', '');
-    taken jsonb;
+    taken text;
+    parsed jsonb;
+    escape text;
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE %I (line text) ON COMMIT DROP', holder);
     EXECUTE format(
         'COPY pg_temp.%I FROM PROGRAM %L WITH (FORMAT text, ENCODING ''UTF8'')', holder,
-        'exec ' || kcopy.shell_quoted(kcopy.program()) || ' report -- ' || kcopy.report_path(report)
+        'exec ' || kcopy.shell_quoted(kcopy.program()) || ' report' || CASE WHEN kcopy.is_narrow() THEN ' --ascii' ELSE '' END
+            || ' -- ' || kcopy.report_path(report)
     );
-    EXECUTE format('SELECT line::jsonb FROM pg_temp.%I', holder) INTO taken;
+    EXECUTE format('SELECT line FROM pg_temp.%I', holder) INTO taken;
+    IF kcopy.is_narrow() THEN
+        -- What the encoding lacks stays as the escape that it is.
+        FOR escape IN SELECT DISTINCT m[1] FROM regexp_matches(taken,
+                replace('(#u[dD][89abAB][0-9a-f]{2}#u[0-9a-f]{4}|#u[0-9a-f]{4})', '#', repeat(chr(92), 2)), 'g') m LOOP
+            BEGIN
+                PERFORM ('"' || escape || '"')::jsonb;
+            EXCEPTION WHEN untranslatable_character OR feature_not_supported THEN
+                taken := replace(taken, escape, replace(escape, chr(92), chr(92) || 'u005c'));
+            END;
+        END LOOP;
+    END IF;
+    -- A long text is still in its table.
+    parsed := taken::jsonb;
     EXECUTE format('DROP TABLE pg_temp.%I', holder);
-    RETURN taken;
+    RETURN parsed;
 END
 $body$;
 

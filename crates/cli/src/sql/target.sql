@@ -205,10 +205,20 @@ BEGIN
 END
 $body$;
 
+-- A column of a stage, as text or of its type.
+CREATE OR REPLACE FUNCTION kcopy.staged(n int4, is_escaped boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    -- The program's escapes are those of decode, but for their first letter.
+    SELECT CASE WHEN is_escaped
+        THEN format('convert_from(decode(replace(replace(c%s, chr(92), chr(92) || chr(92)), ''%%'', chr(92)), ''escape''), ''UTF8'')', n)
+        ELSE 'c' || n END
+$body$;
+
 -- The statements that bring the rows of a stage into the target, with the rights of the caller. $1 and $2 are the
 -- first and the last row, where the stage counts them.
 CREATE OR REPLACE FUNCTION kcopy.statements(
-    target regclass, stage text, names text[], casts text[], mode text, counted boolean
+    target regclass, stage text, names text[], casts text[], mode text, counted boolean, is_escaped boolean
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -228,7 +238,7 @@ BEGIN
     SELECT format('%I.%I', nspname, relname) INTO relation
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = target;
     SELECT string_agg(quote_ident(names[n]), ', ' ORDER BY n),
-           string_agg(format('c%s%s AS %I', n, casts[n], names[n]), ', ' ORDER BY n)
+           string_agg(format('%s%s AS %I', kcopy.staged(n, is_escaped), casts[n], names[n]), ', ' ORDER BY n)
       INTO listed, selected FROM generate_subscripts(names, 1) n;
     IF mode = 'append' THEN
         RETURN ARRAY[format('INSERT INTO %s (%s) SELECT %s FROM pg_temp.%I%s', relation, listed, selected, stage, range)];
@@ -262,7 +272,8 @@ BEGIN
     SELECT string_agg(quote_ident(name), ', ') INTO ordered FROM unnest(key_names) name;
     -- Keys are equal, or not, as the table will have them.
     SELECT string_agg(format('%s AS %I', CASE WHEN names[n] = ANY (key_names)
-               THEN kcopy.as_stored('c' || n || casts[n], target, names[n]) ELSE 'c' || n || casts[n] END, names[n]), ', ' ORDER BY n)
+               THEN kcopy.as_stored(kcopy.staged(n, is_escaped) || casts[n], target, names[n])
+               ELSE kcopy.staged(n, is_escaped) || casts[n] END, names[n]), ', ' ORDER BY n)
       INTO selected FROM generate_subscripts(names, 1) n;
     SELECT string_agg(format('%1$I = excluded.%1$I', name), ', ') INTO assigned
       FROM unnest(names) name WHERE name <> ALL (key_names);
