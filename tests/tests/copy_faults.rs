@@ -2,7 +2,8 @@
 //! PostgreSQL itself stopped early, and leaves nothing running.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
     process::Stdio,
     sync::mpsc,
     thread,
@@ -168,6 +169,25 @@ fn a_bad_row_ends_a_program_that_has_nothing_more_to_say() {
     let session = Session::start(&setting.database, "", setting.load("--follow"));
     assert_eq!(session.error().code, "22P02");
     setting.assert_nothing_left();
+}
+
+#[test]
+fn a_report_says_which_records_the_rows_were_even_if_the_reader_goes_first() {
+    let mut setting = Setting::new("int", ["not a number".to_owned()].into_iter().chain(numbers(30_000)));
+    let folder = setting.database.folder();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("a folder for the server");
+    let report = folder.join("report");
+    let report = report.to_str().expect("a path");
+    let session =
+        Session::start(&setting.database, "", setting.load(&format!("--follow --report \"{report}\"")));
+    assert_eq!(session.error().code, "22P02");
+    // The server tells its client before it waits for the program.
+    let is_over =
+        "select (count(*) = 0)::int from pg_stat_activity where pid = $ and state is distinct from 'idle'";
+    session.wait_until(&mut setting.database, is_over);
+    let text = run(program("kcopy").args(["report", report])).expect_success().text().to_owned();
+    let rows = format!("[[1,\"{}\",0,0,30001]]", setting.topic);
+    assert!(text.contains(&format!("\"written\":{rows}")), "{text}");
 }
 
 #[test]

@@ -243,7 +243,10 @@ fn nobody_gets_more_than_he_was_given() {
     assert_eq!(loading.database.error(foreign).code, "42501");
     assert_eq!(loading.database.error("select * from kcopy.reset('bait', 'closed', 'end')").code, "42501");
     assert_eq!(
-        loading.database.error("select * from kcopy.copy_from('t', 'id', 'text', gen_random_uuid())").code,
+        loading
+            .database
+            .error("select * from kcopy.copy_from('t', 'id', 'text', gen_random_uuid(), null)")
+            .code,
         "42501"
     );
     assert_eq!(loading.database.error("select kcopy.take_report(gen_random_uuid())").code, "42501");

@@ -19,7 +19,7 @@ pub use self::{
     closed::{stdin_was_closed, stdout_was_closed},
     descriptors::close_inherited_descriptors,
     stdin::Stdin,
-    stdout::{ReaderGone, Stdout, leave_reader_to_writes, watch_reader},
+    stdout::{ReaderGone, Stdout, leave_reader_to_writes, set_last_words, watch_reader},
 };
 
 /// The exit code of a program whose reader went away: 128 + SIGPIPE, as a shell reports it.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{self, Write},
     sync::{
-        Once,
+        Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -154,6 +154,9 @@ fn kind() -> FileType {
 
 static WATCHED: AtomicBool = AtomicBool::new(false);
 
+type LastWords = Box<dyn FnOnce() -> bool + Send>;
+static LAST_WORDS: Mutex<Option<LastWords>> = Mutex::new(None);
+
 /// From here on the process ends when the reader of standard output goes away, even while there is nothing to write.
 ///
 /// A silent program would keep the backend that runs it waiting for ever, beyond the reach of `statement_timeout`.
@@ -167,6 +170,11 @@ pub fn watch_reader() {
     }
 }
 
+/// Before the process ends because the reader of standard output has gone, this is called; it goes on if that says false.
+pub fn set_last_words(last_words: impl FnOnce() -> bool + Send + 'static) {
+    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last_words));
+}
+
 /// From here on only a write tells that the reader is gone: one that takes all and leaves at once was served well.
 pub fn leave_reader_to_writes() {
     WATCHED.store(false, Ordering::Release);
@@ -177,8 +185,9 @@ fn exit_when_reader_goes() {
     loop {
         match poll(&mut polled, None) {
             Ok(_) if polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
-                if WATCHED.load(Ordering::Acquire) {
-                    std::process::exit(EXIT_READER_GONE)
+                let last_words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if WATCHED.load(Ordering::Acquire) && last_words.is_none_or(|last_words| last_words()) {
+                    std::process::exit(EXIT_READER_GONE);
                 }
                 return;
             }

@@ -23,10 +23,11 @@ use super::{
     progress::Progress,
     report::{PartitionReport, Report},
     session::{Network, Session},
+    written::Written,
 };
 use crate::{
     plan::{CommitPolicy, Consume, End, Grammar, Stop},
-    process::Stdout,
+    process::{self, Stdout},
     properties::{self, ClientProperties},
 };
 
@@ -65,6 +66,9 @@ fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
         let _entered = session.runtime.enter();
         session.client.consume(positions.ranges.clone(), config)?
     };
+    if let Some(path) = &plan.exact.report {
+        process::set_last_words(report.last_words(path));
+    }
     let client = session.client.clone();
     let mut run = Run {
         plan,
@@ -285,6 +289,19 @@ impl Run<'_> {
     }
 
     fn write_batch(&mut self, writer: &mut RecordWriter, batch: &FetchedBatch) -> Result<Flow, Failure> {
+        if self.plan.exact.report.is_none() {
+            return self.write_records(writer, batch, None);
+        }
+        let shared = self.report.written.clone();
+        shared.during(|rows| self.write_records(writer, batch, Some(rows)))
+    }
+
+    fn write_records(
+        &mut self,
+        writer: &mut RecordWriter,
+        batch: &FetchedBatch,
+        mut rows: Option<&mut Written>,
+    ) -> Result<Flow, Failure> {
         let topic = batch.topic();
         let context = RecordContext {
             topic,
@@ -310,6 +327,10 @@ impl Run<'_> {
                     written += 1;
                     if self.plan.exact.escapes_bytes {
                         escape_bytes(self.stdout.buffer(), begun);
+                    }
+                    if let Some(rows) = &mut rows {
+                        let bytes = self.stdout.buffer().len() - begun;
+                        rows.add(topic, context.partition, record.offset, bytes);
                     }
                     if self.plan.unbuffered {
                         self.stdout.flush().map_err(Failure::writing)?;

@@ -14,6 +14,7 @@ pub(crate) mod session;
 mod told;
 mod topics;
 mod view;
+mod written;
 
 use tracing_subscriber::filter::LevelFilter;
 

@@ -23,7 +23,10 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    written::{SharedWritten, Written},
+};
 use crate::plan::{Consume, Output};
 
 /// Skipped records that a report holds at most, and their bytes: a run ends before the one that is too many.
@@ -60,6 +63,7 @@ pub(super) struct Report {
     pub(super) partitions: Vec<PartitionReport>,
     rejected: Vec<Value>,
     rejected_bytes: usize,
+    pub(super) written: SharedWritten,
 }
 
 impl Report {
@@ -118,11 +122,24 @@ impl Report {
             Ok(()) => (None, false),
             Err(failure) => (Some(failure.to_string()), matches!(failure, Failure::Gap(_))),
         };
+        let written = self.written.take_or_stop();
         sweep(path);
-        write_file(path, &self.json(error.as_deref(), is_gap))
+        write_file(path, &self.json(error.as_deref(), is_gap, &written))
     }
 
-    fn json(&self, error: Option<&str>, is_gap: bool) -> Value {
+    /// What is to be done once the reader has gone while the run waits for something else.
+    pub(super) fn last_words(&self, path: &Path) -> impl FnOnce() -> bool + Send + 'static {
+        let (written, path) = (self.written.clone(), path.to_owned());
+        move || {
+            let Some(written) = written.take() else { return false };
+            let report = Report::default().json(Some(&Failure::ReaderGone.to_string()), false, &written);
+            // There is nobody to tell.
+            let _ = write_file(&path, &report);
+            true
+        }
+    }
+
+    fn json(&self, error: Option<&str>, is_gap: bool, written: &Written) -> Value {
         let topics: Vec<Value> = self
             .topics
             .iter()
@@ -138,6 +155,7 @@ impl Report {
             "columns": self.columns,
             "topics": topics,
             "rejected": self.rejected,
+            "written": written.json(),
             "error": error.map(without_nul),
             "is_gap": is_gap,
         })
@@ -211,7 +229,7 @@ fn is_report_name(name: &OsStr) -> bool {
 pub fn report_wrong_use(args: &[OsString], message: &str) {
     let Some(path) = report_path(args) else { return };
     let text = message.strip_prefix("error: ").unwrap_or(message).trim_end();
-    if let Err(failure) = write_file(&path, &Report::default().json(Some(text), false)) {
+    if let Err(failure) = write_file(&path, &Report::default().json(Some(text), false, &Written::default())) {
         eprintln!("kcopy: {failure}");
     }
 }
@@ -310,7 +328,7 @@ mod tests {
     fn a_report_is_made_once_and_taken_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report");
-        write_file(&path, &Report::default().json(Some("a \\ \"b\"\n"), false)).unwrap();
+        write_file(&path, &Report::default().json(Some("a \\ \"b\"\n"), false, &Written::default())).unwrap();
         let error = write_file(&path, &Value::Null).unwrap_err();
         assert!(error.to_string().contains("exists"), "{error}");
         assert!(read(&path).unwrap().contains(r#""error":"a \\ \"b\"\n""#));

@@ -268,7 +268,7 @@ BEGIN
         -- The arguments have values before the call: an error quotes the statement that it comes from.
         command := kcopy.consume_command(topic, map.list, wanted, known.starts, start, known.cluster_id, on_error,
             max_rows, max_bytes, max_ms, accept_loss, false, map.format, report);
-        SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, map.format, report);
+        SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, map.format, report, loaded_target);
     ELSE
         with_records := mode = 'upsert' OR on_error = 'skip';
         -- What may be rejected is judged by the INSERT, one by one.

@@ -126,9 +126,31 @@ BEGIN
 END
 $body$;
 
+-- The record that an error of COPY is about, and what of it: COPY counts rows, and the report says which they were.
+-- NULL where the error is about none.
+CREATE OR REPLACE FUNCTION kcopy.place_of(context text, taken jsonb, target regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT format('%s [%s] offset %s', run ->> 1, run ->> 2, (run ->> 3)::int8 + found.line::int8 - (run ->> 0)::int8)
+        || CASE WHEN a.attname IS NULL THEN coalesce(nullif(': ' || found.rest, ': '), '') ELSE
+            format(': column %s of type %s', a.attname, format_type(a.atttypid, a.atttypmod))
+            || substr(found.rest, length('column ' || a.attname) + 1) END
+      FROM (SELECT m[1] AS line, m[2] AS rest
+              FROM regexp_matches(context, '(?n)^COPY .*?, line ([0-9]+)(?:[,:] )?(.*)$') m) found
+      CROSS JOIN jsonb_array_elements(taken -> 'written') run
+      LEFT JOIN LATERAL (
+        SELECT * FROM pg_attribute
+         WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
+           AND (found.rest = 'column ' || attname OR starts_with(found.rest, 'column ' || attname || ': '))
+         ORDER BY length(attname) DESC LIMIT 1
+      ) a ON true
+     WHERE found.line::int8 - (run ->> 0)::int8 BETWEEN 0 AND (run ->> 4)::int8 - 1
+     LIMIT 1
+$body$;
+
 -- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
 CREATE OR REPLACE FUNCTION kcopy.copy_from(
-    relation text, command text, format text, report uuid, OUT copied int8, OUT taken jsonb
+    relation text, command text, format text, report uuid, target regclass, OUT copied int8, OUT taken jsonb
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres' SET array_nulls = on
 AS $body$
@@ -136,12 +158,21 @@ DECLARE
     state text;
     detail text;
     unable text;
+    hint text;
+    context text;
+    wrong_column text;
+    wrong_constraint text;
+    wrong_type text;
+    wrong_table text;
+    wrong_schema text;
 BEGIN
     BEGIN
         EXECUTE pg_catalog.format('COPY %s FROM PROGRAM %L WITH (FORMAT %I, ENCODING ''UTF8'')', relation, command, format);
         GET DIAGNOSTICS copied = ROW_COUNT;
-    EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL;
+    EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
+            context = PG_EXCEPTION_CONTEXT, wrong_column = COLUMN_NAME, wrong_constraint = CONSTRAINT_NAME,
+            wrong_type = PG_DATATYPE_NAME, wrong_table = TABLE_NAME, wrong_schema = SCHEMA_NAME;
         IF state = '42501' THEN
             RAISE;
         END IF;
@@ -155,7 +186,15 @@ BEGIN
         END;
         -- 22P04 is what binary COPY says of a program that writes nothing.
         IF state NOT IN ('38000', '22P04') THEN
-            RAISE;
+            context := kcopy.place_of(context, taken, target);
+            -- What is about the transaction or the server stays as it is.
+            IF context IS NULL OR left(state, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX') THEN
+                RAISE;
+            END IF;
+            RAISE EXCEPTION USING ERRCODE = state, MESSAGE = SQLERRM,
+                DETAIL = concat_ws('; ', context, nullif(detail, '')), HINT = coalesce(nullif(hint, ''), 'on_error => ''skip'' puts such records into kcopy.rejected'),
+                COLUMN = wrong_column, CONSTRAINT = wrong_constraint, DATATYPE = wrong_type,
+                TABLE = wrong_table, SCHEMA = wrong_schema;
         END IF;
         IF taken ->> 'error' IS NOT NULL THEN
             IF (taken ->> 'is_gap')::boolean THEN
@@ -228,7 +267,7 @@ BEGIN
     -- The arguments have values before the call: an error quotes the statement that it comes from.
     command := kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
         max_rows, max_bytes, max_ms, accept_loss, dry_run, format, report);
-    SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, format, report);
+    SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, format, report, NULL);
     EXECUTE pg_catalog.format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
 END
 $body$;

@@ -1,0 +1,79 @@
+//! `kcopy.load`, straight into a table: what PostgreSQL refuses is told with the record that it was in.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use kcopy_tests::{Loading, server_program};
+
+#[test]
+fn errors_of_postgresql_name_the_record() {
+    let mut loading = Loading::start();
+    for (n, (name, definition, bad, code, what)) in [
+        ("v", "int4range", "[5,1]", "22000", "column v of type int4range"),
+        ("v", "int4 check (v < 100)", "100", "23514", ""),
+        ("v", "int4 unique", "7", "23505", ""),
+        ("v", "varchar(3)", "1234", "22001", "column v of type character varying(3)"),
+        ("\"column v: \"", "varchar(3)", "1234", "22001", "column column v:  of type character varying(3)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let topic = loading.topic(&format!("refused-{n}"), 2);
+        let good = |n: u32| match definition {
+            "int4range" => format!("k\t[{n},{}]", n + 1),
+            _ => format!("k\t{n}"),
+        };
+        let mut lines: Vec<String> = (7..20).map(good).collect();
+        lines.push(format!("k\t{bad}"));
+        loading.produce(&topic, 0, &[&good(30)]);
+        loading.produce(&topic, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        loading
+            .database
+            .execute(&format!("drop table if exists t; create table t(partition int, {name} {definition})"));
+        let error = loading.error(&format!("'{topic}', 't', columns => 'partition, {name} = value'"));
+        assert_eq!(error.code, code, "{error:?}");
+        let place = format!("\n{topic} [1] offset 13");
+        assert!(error.message.contains(&place) && error.message.contains(what), "{definition}: {error:?}");
+        // What PostgreSQL itself has to say is still there.
+        if code.starts_with("23") {
+            assert!(error.message.contains("; "), "{error:?}");
+        }
+        // Nothing is left behind, and the next load begins where this one did.
+        assert_eq!(loading.positions(), Vec::<String>::new());
+        let skip = format!("'{topic}', 't', columns => 'partition, {name} = value', on_error => 'skip'");
+        assert_eq!(loading.load(&skip), ["0|1|0|1", "1|13|1|14"], "{definition}");
+        loading.database.execute("delete from kcopy.offsets");
+    }
+}
+
+#[test]
+fn errors_that_are_about_no_record_stay_as_they_are() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("ended", 1);
+    loading.produce(&topic, 0, &["k\t1"]);
+    let log = loading.database.folder().join("log");
+    fs::write(&log, "").expect("a log");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("a log for the server");
+    let program = server_program(&loading.database.folder(), loading.broker.bootstrap());
+    let script = fs::read_to_string(&program).expect("the program");
+    let logging = format!("#!/bin/sh\necho \"$*\" >> {}\n", log.display());
+    fs::write(&program, script.replace("#!/bin/sh\n", &logging)).expect("the program");
+    for (code, has_place) in [("40001", false), ("57014", false), ("P0001", true), ("P0004", true)] {
+        loading.database.execute(&format!(
+            "drop table if exists t; create table t(v text); create or replace function no() returns trigger language plpgsql as
+                 $$ begin raise exception 'no' using errcode = '{code}', detail = 'a detail', hint = 'a hint'; end $$;
+             create trigger no before insert on t for each row execute function public.no()"
+        ));
+        let error = loading.error("'ended', 't', columns => 'v = value'");
+        assert_eq!(error.code, code, "{error:?}");
+        let place = if has_place { "ended [0] offset 0; " } else { "" };
+        assert!(error.message.starts_with(&format!("no\n{place}a detail")), "{error:?}");
+    }
+    // However it ended, no report stays behind.
+    let log = fs::read_to_string(&log).expect("the log of the program");
+    let reports: Vec<&str> =
+        log.split_whitespace().filter_map(|word| word.strip_prefix("--report=")).collect();
+    assert_eq!(reports.len(), 4, "{log}");
+    for report in reports {
+        assert!(!Path::new(report).exists(), "{report}");
+    }
+}
