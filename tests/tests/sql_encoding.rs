@@ -1,6 +1,8 @@
 //! `kcopy.load` in databases whose encoding lacks characters that records and names have.
 
-use kcopy_tests::{Broker, Database, Loading};
+use std::fs;
+
+use kcopy_tests::{Broker, Database, Loading, installation, server_program};
 
 fn setting(encoding: &str) -> Loading {
     let options = format!("encoding '{encoding}' locale 'C'");
@@ -17,6 +19,10 @@ fn names_and_constants_reach_the_program_in_its_encoding() {
     for encoding in ["LATIN1", "EUC_JP", "SQL_ASCII", "UTF8"] {
         let mut loading = setting(encoding);
         let topic = loading.topic("names", 1);
+        let path = loading.database.folder().join("program ¶'");
+        fs::copy(server_program(&loading.database.folder(), loading.broker.bootstrap()), &path)
+            .expect("a copy");
+        loading.database.execute(&installation(&path));
         // A letter that all of them have.
         produce(&loading, &topic, &[r#"{"größe %1": "ä", "n": 7}"#.replace(['ö', 'ß', 'ä'], "¶").as_str()]);
         loading.database.execute("create table t()");
@@ -28,6 +34,7 @@ fn names_and_constants_reach_the_program_in_its_encoding() {
             );
             let load = format!("'names', 't', columns => '\"gr¶¶e %1\", n, c = ''it''''s %%¶\\'''{more}");
             assert_eq!(loading.load(&load), ["0|1|0|1"], "{encoding} {more}");
+            assert_eq!(loading.database.value("select lag from kcopy.lag()"), "0");
             assert_eq!(loading.database.rows("select * from t"), ["¶|7|it's %%¶\\"], "{encoding} {more}");
         }
     }

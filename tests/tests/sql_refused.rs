@@ -1,12 +1,21 @@
-//! `kcopy.load`, straight into a table: what PostgreSQL refuses is told with the record that it was in.
+//! `kcopy.load`: what PostgreSQL refuses is told with the record that it was in.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use kcopy_tests::{Loading, server_program};
 
+fn setting() -> Loading {
+    let mut loading = Loading::start();
+    loading.database.execute(
+        "do $$ begin if not exists (select from pg_roles where rolname = 'refused') then create role refused; end if;
+         exception when duplicate_object or unique_violation then null; end $$; grant kcopy_loader to refused",
+    );
+    loading
+}
+
 #[test]
 fn errors_of_postgresql_name_the_record() {
-    let mut loading = Loading::start();
+    let mut loading = setting();
     for (n, (name, definition, bad, code, what)) in [
         ("v", "int4range", "[5,1]", "22000", "column v of type int4range"),
         ("v", "int4 check (v < 100)", "100", "23514", ""),
@@ -26,28 +35,39 @@ fn errors_of_postgresql_name_the_record() {
         lines.push(format!("k\t{bad}"));
         loading.produce(&topic, 0, &[&good(30)]);
         loading.produce(&topic, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
-        loading
-            .database
-            .execute(&format!("drop table if exists t; create table t(partition int, {name} {definition})"));
-        let error = loading.error(&format!("'{topic}', 't', columns => 'partition, {name} = value'"));
-        assert_eq!(error.code, code, "{error:?}");
-        let place = format!("\n{topic} [1] offset 13");
-        assert!(error.message.contains(&place) && error.message.contains(what), "{definition}: {error:?}");
-        // What PostgreSQL itself has to say is still there.
-        if code.starts_with("23") {
-            assert!(error.message.contains("; "), "{error:?}");
+        loading.database.execute(&format!(
+            "reset role; drop table if exists t; create table t(partition int, {name} {definition}, \"offset\" int8,
+                                                                primary key (partition, \"offset\"));
+             grant insert, select, update, delete on t to refused"
+        ));
+        // Straight into the table, and through a stage.
+        for (role, mode) in [("postgres", "append"), ("postgres", "upsert"), ("refused", "append")] {
+            loading.database.execute(&format!("set role {role}"));
+            let columns = format!("partition, {name} = value, offset");
+            let error = loading.error(&format!("'{topic}', 't', columns => '{columns}', mode => '{mode}'"));
+            assert_eq!(error.code, code, "{error:?}");
+            let place = format!("\n{topic} [1] offset 13");
+            assert!(error.message.contains(&place), "{definition} {role} {mode}: {error:?}");
+            if (role, mode) == ("postgres", "append") {
+                assert!(error.message.contains(what), "{definition}: {error:?}");
+            }
+            // What PostgreSQL itself has to say is still there.
+            if code.starts_with("23") {
+                assert!(error.message.contains("; "), "{error:?}");
+            }
         }
         // Nothing is left behind, and the next load begins where this one did.
         assert_eq!(loading.positions(), Vec::<String>::new());
-        let skip = format!("'{topic}', 't', columns => 'partition, {name} = value', on_error => 'skip'");
+        let skip =
+            format!("'{topic}', 't', columns => 'partition, {name} = value, offset', on_error => 'skip'");
         assert_eq!(loading.load(&skip), ["0|1|0|1", "1|13|1|14"], "{definition}");
-        loading.database.execute("delete from kcopy.offsets");
+        loading.database.execute("reset role; delete from kcopy.offsets");
     }
 }
 
 #[test]
 fn errors_that_are_about_no_record_stay_as_they_are() {
-    let mut loading = Loading::start();
+    let mut loading = setting();
     let topic = loading.topic("ended", 1);
     loading.produce(&topic, 0, &["k\t1"]);
     let log = loading.database.folder().join("log");
@@ -57,22 +77,36 @@ fn errors_that_are_about_no_record_stay_as_they_are() {
     let script = fs::read_to_string(&program).expect("the program");
     let logging = format!("#!/bin/sh\necho \"$*\" >> {}\n", log.display());
     fs::write(&program, script.replace("#!/bin/sh\n", &logging)).expect("the program");
-    for (code, has_place) in [("40001", false), ("57014", false), ("P0001", true), ("P0004", true)] {
+    for (code, per, has_place) in [
+        ("40001", "row", false),
+        ("57014", "row", false),
+        ("P0001", "row", true),
+        ("P0004", "row", true),
+        ("P0002", "statement", false),
+    ] {
         loading.database.execute(&format!(
-            "drop table if exists t; create table t(v text); create or replace function no() returns trigger language plpgsql as
+            "reset role; drop table if exists t; create table t(v text); create or replace function no() returns trigger language plpgsql as
                  $$ begin raise exception 'no' using errcode = '{code}', detail = 'a detail', hint = 'a hint'; end $$;
-             create trigger no before insert on t for each row execute function public.no()"
+             create trigger no before insert on t for each {per} execute function public.no();
+             grant insert on t to refused"
         ));
-        let error = loading.error("'ended', 't', columns => 'v = value'");
-        assert_eq!(error.code, code, "{error:?}");
-        let place = if has_place { "ended [0] offset 0; " } else { "" };
-        assert!(error.message.starts_with(&format!("no\n{place}a detail")), "{error:?}");
+        for role in ["postgres", "refused"] {
+            loading.database.execute(&format!("set role {role}"));
+            let error = loading.error("'ended', 't', columns => 'v = value'");
+            assert_eq!(error.code, code, "{error:?}");
+            let detail = match has_place {
+                true => "ended [0] offset 0; a detail; PL/pgSQL function no() line 1 at RAISE",
+                false => "a detail",
+            };
+            let detail = detail.replace("function no()", "function public.no()");
+            assert_eq!(error.message, format!("no\n{detail}"), "{role}: {error:?}");
+        }
     }
     // However it ended, no report stays behind.
     let log = fs::read_to_string(&log).expect("the log of the program");
     let reports: Vec<&str> =
         log.split_whitespace().filter_map(|word| word.strip_prefix("--report=")).collect();
-    assert_eq!(reports.len(), 4, "{log}");
+    assert_eq!(reports.len(), 10, "{log}");
     for report in reports {
         assert!(!Path::new(report).exists(), "{report}");
     }

@@ -28,7 +28,7 @@ pub(super) struct ExactArgs {
     /// Find out where partitions start and end, and read nothing
     #[arg(long, env = "KCOPY_DRY_RUN")]
     dry_run: bool,
-    /// Make this file at the end, with the next offsets, what was skipped, the records of the last rows, and the error, as JSON
+    /// Make this file at the end, with the next offsets, what was skipped, the records of the rows, and the error, as JSON
     #[arg(long, env = "KCOPY_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write each byte that is not ASCII as % and three octal digits, and % as %045

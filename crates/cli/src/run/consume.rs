@@ -329,8 +329,7 @@ impl Run<'_> {
                         escape_bytes(self.stdout.buffer(), begun);
                     }
                     if let Some(rows) = &mut rows {
-                        let bytes = self.stdout.buffer().len() - begun;
-                        rows.add(topic, context.partition, record.offset, bytes);
+                        rows.add(topic, context.partition, record.offset);
                     }
                     if self.plan.unbuffered {
                         self.stdout.flush().map_err(Failure::writing)?;

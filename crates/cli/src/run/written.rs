@@ -9,16 +9,13 @@ use std::{
 use kcopy_client::wire::Str;
 use serde_json::{Value, json};
 
-/// The output that its reader may not have judged yet: a pipe of 1 MiB and the buffers on both sides, twice over.
-const KEPT_BYTES: u64 = 4 << 20;
 /// Runs that are kept at most. More are only needed where every row is of another partition than the one before.
 const MAX_RUNS: usize = 20_000;
 
-/// The rows at the end of the output.
+/// The rows of the output; where they are of too many runs, its last ones.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     rows: u64,
-    bytes: u64,
     runs: VecDeque<Run>,
 }
 
@@ -29,15 +26,14 @@ struct Run {
     partition: i32,
     offset: i64,
     count: i64,
-    /// The rows and bytes before it.
+    /// The rows before it.
     row: u64,
-    byte: u64,
 }
 
 impl Written {
-    /// Takes a row in that was written with so many bytes.
+    /// Takes a row in.
     #[inline]
-    pub(super) fn add(&mut self, topic: &Str, partition: i32, offset: i64, bytes: usize) {
+    pub(super) fn add(&mut self, topic: &Str, partition: i32, offset: i64) {
         match self.runs.back_mut() {
             Some(run)
                 if run.partition == partition && run.offset + run.count == offset && run.topic == *topic =>
@@ -47,16 +43,12 @@ impl Written {
             _ => self.begin_run(topic, partition, offset),
         }
         self.rows += 1;
-        self.bytes += bytes as u64;
     }
 
     fn begin_run(&mut self, topic: &Str, partition: i32, offset: i64) {
-        let (row, byte) = (self.rows, self.bytes);
-        self.runs.push_back(Run { topic: topic.clone(), partition, offset, count: 1, row, byte });
-        // The second one's beginning is the first one's end.
-        while self.runs.get(1).is_some_and(|second| second.byte + KEPT_BYTES < byte)
-            || self.runs.len() > MAX_RUNS
-        {
+        let row = self.rows;
+        self.runs.push_back(Run { topic: topic.clone(), partition, offset, count: 1, row });
+        if self.runs.len() > MAX_RUNS {
             self.runs.pop_front();
         }
     }
@@ -116,7 +108,7 @@ mod tests {
         for (topic, partition, offset) in
             [(&a, 0, 5), (&a, 0, 6), (&a, 0, 8), (&a, 1, 9), (&b, 1, 10), (&b, 1, 11), (&a, 0, 9)]
         {
-            written.add(topic, partition, offset, 10);
+            written.add(topic, partition, offset);
         }
         assert_eq!(
             written.json(),
@@ -131,17 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_the_reader_can_have_before_it() {
+    fn the_last_runs_are_kept() {
         let mut written = Written::default();
         let topic = Str::from("t");
-        for n in 0..1_000 {
-            written.add(&topic, n % 2, i64::from(n), 100 << 10);
-        }
-        let kept = written.json().as_array().map(Vec::len).unwrap_or_default();
-        assert!((41..=43).contains(&kept), "{kept}");
         for n in 0..30_000 {
-            written.add(&topic, n % 2, i64::from(n), 1);
+            written.add(&topic, n % 2, i64::from(n));
         }
-        assert_eq!(written.json().as_array().map(Vec::len), Some(MAX_RUNS));
+        let json = written.json();
+        assert_eq!(json.as_array().map(Vec::len), Some(MAX_RUNS));
+        assert_eq!(json[0], json!([10_001, "t", 0, 10_000, 1]));
     }
 }

@@ -151,42 +151,6 @@ BEGIN
 END
 $body$;
 
--- Brings the rows of a stage into the target. Rows that the target cannot take are found by halving, each in a
--- subtransaction of its own, and go to kcopy.rejected.
-CREATE OR REPLACE FUNCTION kcopy.insert_or_reject(
-    target regclass, topic text, stage text, statements text[], first_row int8, last_row int8
-) RETURNS int4[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    statement text;
-    rejected int4;
-    middle int8 := first_row + (last_row - first_row) / 2;
-BEGIN
-    BEGIN
-        FOREACH statement IN ARRAY statements LOOP
-            EXECUTE statement USING first_row, last_row;
-        END LOOP;
-        RETURN '{}';
-    EXCEPTION WHEN OTHERS OR assert_failure THEN
-        -- These are about the connection, the transaction or the server, and no row could help it.
-        IF left(SQLSTATE, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX') THEN
-            RAISE;
-        END IF;
-        IF first_row = last_row THEN
-            EXECUTE format('INSERT INTO kcopy.rejected (target, topic, partition, "offset", key, value, reason)'
-                    ' SELECT $1, $2, kcopy_partition, kcopy_offset, kcopy_key, kcopy_value, $3 FROM pg_temp.%I'
-                    ' WHERE kcopy_row = $4 RETURNING partition', stage)
-                INTO rejected USING target, topic, SQLSTATE || ': ' || SQLERRM, first_row;
-            RETURN ARRAY[rejected];
-        END IF;
-    END;
-    -- Outside of the handler, so that what it holds does not pile up.
-    RETURN kcopy.insert_or_reject(target, topic, stage, statements, first_row, middle)
-        || kcopy.insert_or_reject(target, topic, stage, statements, middle + 1, last_row);
-END
-$body$;
-
 CREATE OR REPLACE FUNCTION kcopy.load(
     topic text,
     target regclass,
@@ -288,7 +252,7 @@ BEGIN
     IF NOT is_straight THEN
         statements := kcopy.statements(target, stage, map.names,
             CASE WHEN on_error = 'skip' THEN kcopy.all_casts(target, map.names) ELSE map.casts END,
-            mode, on_error = 'skip', kcopy.escapes_bytes(on_error));
+            mode, on_error = 'skip', kcopy.escapes_bytes(on_error), with_records);
         IF on_error = 'skip' AND copied > 0 THEN
             -- A right that is missing, or a cast, is no matter of single rows: planning finds it.
             FOREACH statement IN ARRAY statements LOOP
@@ -296,9 +260,8 @@ BEGIN
             END LOOP;
             rejected_ones := kcopy.insert_or_reject(target, topic, stage, statements, 1, copied);
         ELSIF on_error = 'fail' THEN
-            FOREACH statement IN ARRAY statements LOOP
-                EXECUTE statement USING NULL::int8, NULL::int8;
-            END LOOP;
+            PERFORM kcopy.insert_or_fail(statements,
+                kcopy.statements(target, stage, map.names, map.casts, mode, true, false, with_records), copied, taken);
         END IF;
         PERFORM kcopy.unstage(stage);
         INSERT INTO kcopy.rejected (target, topic, partition, "offset", key, value, reason)

@@ -7,6 +7,7 @@
 //! | `upgrade.sql` | what an earlier version left |
 //! | `program.sql` | running the program, its report, and the only function with other rights than its caller's |
 //! | `target.sql` | what a target is, and how its columns are filled |
+//! | `insert.sql` | out of a stage into a target |
 //! | `load.sql` | what people call |
 //! | `end.sql` | grants |
 //! | `uninstall.sql`, `drop.sql` | removes everything |
@@ -22,10 +23,14 @@ const UPGRADE: &str = include_str!("upgrade.sql");
 const DROP: &str = include_str!("drop.sql");
 const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
+const INSERT: &str = include_str!("insert.sql");
 const LOAD: &str = include_str!("load.sql");
 const END: &str = include_str!("end.sql");
 const VERDICT: &str = include_str!("verdict.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
+
+/// What makes the functions, in order.
+const FUNCTIONS: [&str; 4] = [PROGRAM, TARGET, INSERT, LOAD];
 
 /// What each function begins with.
 const FUNCTION: &str = "CREATE OR REPLACE FUNCTION ";
@@ -71,9 +76,7 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         return wrong("a path with control characters is not safe in a command line");
     }
     let version = env!("CARGO_PKG_VERSION");
-    let script =
-        [BEGIN, OFFSETS, "\n", UPGRADE, PROGRAM, "\n", TARGET, "\n", LOAD, END, &verdict("INSTALLED")]
-            .concat();
+    let script = [BEGIN, OFFSETS, "\n", UPGRADE, &FUNCTIONS.join("\n"), END, &verdict("INSTALLED")].concat();
     Ok(script
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
@@ -95,7 +98,7 @@ pub fn uninstall() -> String {
 
 /// The functions with their arguments and results.
 fn heads() -> impl Iterator<Item = &'static str> {
-    let functions = [PROGRAM, TARGET, LOAD].into_iter().flat_map(|text| text.split(FUNCTION).skip(1));
+    let functions = FUNCTIONS.into_iter().flat_map(|text| text.split(FUNCTION).skip(1));
     functions.map(|function| function.split("\nLANGUAGE").next().unwrap_or_default())
 }
 
@@ -141,16 +144,15 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for (name, text) in
-            [("program", PROGRAM), ("target", TARGET), ("load", LOAD), ("drop", DROP), ("upgrade", UPGRADE)]
-        {
-            assert!(!text.contains('\\'), "{name}.sql");
+        for text in FUNCTIONS.into_iter().chain([DROP, UPGRADE]) {
+            assert!(!text.contains('\\'), "{text}");
         }
     }
 
     #[test]
     fn every_function_fixes_its_search_path() {
-        for text in [PROGRAM, TARGET, LOAD] {
+        for text in FUNCTIONS {
+            assert!(!text.contains("CREATE FUNCTION"), "it would not be replaced");
             for function in text.split(FUNCTION).skip(1) {
                 let head = function.split("$body$").next().unwrap_or_default();
                 assert!(head.contains("SET search_path = pg_catalog, pg_temp"), "{head}");

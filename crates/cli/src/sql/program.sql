@@ -126,26 +126,44 @@ BEGIN
 END
 $body$;
 
--- The record that an error of COPY is about, and what of it: COPY counts rows, and the report says which they were.
--- NULL where the error is about none.
+-- Whether an error is about the connection, the transaction or the server, so that no row could help it.
+CREATE OR REPLACE FUNCTION kcopy.is_elsewhere(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $body$ SELECT left(state, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX') $body$;
+
+-- Where an error that is raised again was raised first, if that was in code of the target's.
+CREATE OR REPLACE FUNCTION kcopy.origin_of(context text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT line FROM split_part(context, chr(10), 1) line WHERE line <> '' AND line NOT LIKE 'COPY %' AND line NOT LIKE '%kcopy%'
+$body$;
+
+-- The record that a row was made of, as the report has it.
+CREATE OR REPLACE FUNCTION kcopy.record_of("row" int8, taken jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT format('%s [%s] offset %s', run ->> 1, run ->> 2, (run ->> 3)::int8 + "row" - (run ->> 0)::int8)
+      FROM jsonb_array_elements(taken -> 'written') run
+     WHERE "row" - (run ->> 0)::int8 BETWEEN 0 AND (run ->> 4)::int8 - 1
+     LIMIT 1
+$body$;
+
+-- The record that an error of COPY is about, and what of it: COPY counts rows. NULL where the error is about none.
 CREATE OR REPLACE FUNCTION kcopy.place_of(context text, taken jsonb, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
-    SELECT format('%s [%s] offset %s', run ->> 1, run ->> 2, (run ->> 3)::int8 + found.line::int8 - (run ->> 0)::int8)
+    SELECT kcopy.record_of(found.line::int8, taken)
         || CASE WHEN a.attname IS NULL THEN coalesce(nullif(': ' || found.rest, ': '), '') ELSE
             format(': column %s of type %s', a.attname, format_type(a.atttypid, a.atttypmod))
             || substr(found.rest, length('column ' || a.attname) + 1) END
       FROM (SELECT m[1] AS line, m[2] AS rest
               FROM regexp_matches(context, '(?n)^COPY .*?, line ([0-9]+)(?:[,:] )?(.*)$') m) found
-      CROSS JOIN jsonb_array_elements(taken -> 'written') run
       LEFT JOIN LATERAL (
         SELECT * FROM pg_attribute
          WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
            AND (found.rest = 'column ' || attname OR starts_with(found.rest, 'column ' || attname || ': '))
          ORDER BY length(attname) DESC LIMIT 1
       ) a ON true
-     WHERE found.line::int8 - (run ->> 0)::int8 BETWEEN 0 AND (run ->> 4)::int8 - 1
-     LIMIT 1
 $body$;
 
 -- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
@@ -160,6 +178,7 @@ DECLARE
     unable text;
     hint text;
     context text;
+    place text;
     wrong_column text;
     wrong_constraint text;
     wrong_type text;
@@ -186,13 +205,12 @@ BEGIN
         END;
         -- 22P04 is what binary COPY says of a program that writes nothing.
         IF state NOT IN ('38000', '22P04') THEN
-            context := kcopy.place_of(context, taken, target);
-            -- What is about the transaction or the server stays as it is.
-            IF context IS NULL OR left(state, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'F0', 'XX') THEN
+            place := kcopy.place_of(context, taken, target);
+            IF place IS NULL OR kcopy.is_elsewhere(state) THEN
                 RAISE;
             END IF;
             RAISE EXCEPTION USING ERRCODE = state, MESSAGE = SQLERRM,
-                DETAIL = concat_ws('; ', context, nullif(detail, '')), HINT = coalesce(nullif(hint, ''), 'on_error => ''skip'' puts such records into kcopy.rejected'),
+                DETAIL = concat_ws('; ', place, nullif(detail, ''), kcopy.origin_of(context)), HINT = coalesce(nullif(hint, ''), 'on_error => ''skip'' puts such records into kcopy.rejected'),
                 COLUMN = wrong_column, CONSTRAINT = wrong_constraint, DATATYPE = wrong_type,
                 TABLE = wrong_table, SCHEMA = wrong_schema;
         END IF;

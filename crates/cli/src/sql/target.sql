@@ -216,9 +216,9 @@ AS $body$
 $body$;
 
 -- The statements that bring the rows of a stage into the target, with the rights of the caller. $1 and $2 are the
--- first and the last row, where the stage counts them.
+-- first and the last row, where they are counted; `is_numbered` says that the stage has their numbers.
 CREATE OR REPLACE FUNCTION kcopy.statements(
-    target regclass, stage text, names text[], casts text[], mode text, counted boolean, is_escaped boolean
+    target regclass, stage text, names text[], casts text[], mode text, counted boolean, is_escaped boolean, is_numbered boolean
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -241,7 +241,10 @@ BEGIN
            string_agg(format('%s%s AS %I', kcopy.staged(n, is_escaped), casts[n], names[n]), ', ' ORDER BY n)
       INTO listed, selected FROM generate_subscripts(names, 1) n;
     IF mode = 'append' THEN
-        RETURN ARRAY[format('INSERT INTO %s (%s) SELECT %s FROM pg_temp.%I%s', relation, listed, selected, stage, range)];
+        -- Rows come out of a new temporary table in the order in which they went in.
+        RETURN ARRAY[format(CASE WHEN counted AND NOT is_numbered
+                THEN 'INSERT INTO %s (%s) SELECT %s FROM (SELECT *, row_number() OVER () AS kcopy_row FROM pg_temp.%I) numbered%s'
+                ELSE 'INSERT INTO %s (%s) SELECT %s FROM pg_temp.%I%s' END, relation, listed, selected, stage, range)];
     END IF;
 
     -- Equality as the primary key has it, whatever the search_path. Arrays of a domain equal only their like, so the
