@@ -1,6 +1,7 @@
 //! kcopy beside kcat, in one run: the same work on the same broker, A B A B, outputs compared, one table at the end.
 //!
 //! `scripts/bench` builds what ships and starts this program; see `--help` for how to run a part of it.
+#![allow(clippy::print_stdout, reason = "who measures is there to read it")]
 
 mod connect;
 mod digest;

@@ -59,6 +59,23 @@ fn a_closed_standard_output_fails_and_commits_nothing() {
 }
 
 #[test]
+fn a_standard_error_that_cannot_be_written_changes_nothing() {
+    let broker = Broker::start();
+    let topic = ten(&broker, "unheard");
+    let consume = format!("\"$K\" -C -b $B -t {topic} -e 2>/dev/full");
+    assert_eq!(shell(&broker, &consume).expect_success().lines().len(), 10);
+    for produce in ["-vvv", "-p 7", "-E /nowhere"] {
+        let script = format!("echo 11 | \"$K\" -P -b $B -t {topic} {produce} 2>/dev/full");
+        shell(&broker, &script).expect_code(if produce == "-vvv" { 0 } else { 1 });
+    }
+    assert_eq!(shell(&broker, &consume).expect_success().lines().len(), 11);
+    let created = broker.topic("unheard-of");
+    shell(&broker, &format!("\"$K\" topic create {created} -b $B 2>/dev/full")).expect_success();
+    shell(&broker, "\"$K\" broker --config log.dirs=/nowhere -- false 2>/dev/full").expect_code(1);
+    shell(&broker, "\"$K\" broker --config log.dirs=/nowhere -- true 2>/dev/full").expect_success();
+}
+
+#[test]
 fn a_closed_standard_input_is_not_an_empty_one() {
     let broker = Broker::start();
     let topic = broker.create("no-input", 1);

@@ -27,7 +27,7 @@ pub fn main(args: &[OsString]) -> i32 {
         Ok(plan) => plan,
         Err(wrong) => {
             run::report_wrong_use(args, &wrong.stderr);
-            eprint!("{}", wrong.stderr);
+            process::say_text(&wrong.stderr);
             return wrong.exit_code.into();
         }
     };

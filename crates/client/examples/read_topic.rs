@@ -1,6 +1,7 @@
 //! Reads a topic from its beginning to its present end, on a network thread of its own.
 //!
 //! `cargo run --release --example read_topic -- localhost:9092 TOPIC`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example is to be short")]
 
 use std::{sync::mpsc, thread, time::Instant};
 

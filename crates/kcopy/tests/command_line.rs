@@ -85,3 +85,30 @@ fn text_that_cannot_be_written_is_a_failure() {
         .unwrap();
     assert_eq!(status.code(), Some(1));
 }
+
+#[test]
+fn a_standard_error_that_cannot_be_written_changes_no_exit_code() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    // Without a reader.
+    let broken = || Stdio::from(std::io::pipe().unwrap().1);
+    for (args, code) in [
+        (&["consume", "t", "--no-such-option"][..], 2),
+        (&["consume", "t", "--columns", "=", "--report", "/nowhere/report"], 2),
+        (&["consume", "t", "-b", "127.0.0.1:1", "--timeout", "100ms"], 1),
+        (&["-C", "-t", "t", "-b", "127.0.0.1:1", "-m", "1"], 1),
+        (&["-C"], 1),
+        (&["--version"], 0),
+    ] {
+        for stderr in [full(), broken()] {
+            let status = Command::new(env!("CARGO_BIN_EXE_kcopy"))
+                .args(args)
+                .env_clear()
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(stderr)
+                .status()
+                .unwrap();
+            assert_eq!(status.code(), Some(code), "{args:?}");
+        }
+    }
+}

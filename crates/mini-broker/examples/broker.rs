@@ -1,4 +1,5 @@
 //! Runs a cluster until its standard input ends: `broker [PORT] [NODES] [TOPIC:PARTITIONS | PROPERTY=VALUE]...`.
+#![allow(clippy::print_stdout, reason = "an example is to be short")]
 
 use std::io::Read;
 

@@ -2,6 +2,7 @@
 //!
 //! Values of 100 bytes in batches of about 1 MB, the best of several runs of each step. On one otherwise idle
 //! core; compare only numbers of one run.
+#![allow(clippy::print_stdout, reason = "an example is to be short")]
 
 use std::{
     hint::black_box,

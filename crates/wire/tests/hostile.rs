@@ -1,6 +1,7 @@
 //! Bytes of a hostile or broken peer: every decoder refuses them in little time and little memory.
 //!
 //! `KCOPY_SEED` repeats a run, `KCOPY_MUTATIONS` sets its length.
+#![allow(clippy::print_stdout, reason = "cargo takes it")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! A stand-in for psql where only PostgreSQL's server is installed: runs each argument, or stdin, as SQL on the server
 //! that `PGHOST`, `PGPORT`, `PGUSER` and `PGDATABASE` name, and prints rows aligned, or the count of a command.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool of the tests")]
 
 use std::{env, error::Error, io::Read, process::ExitCode};
 

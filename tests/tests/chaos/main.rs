@@ -5,6 +5,7 @@
 //!
 //! `KCOPY_CHAOS_KILLS` is how many kills there are (200), `KCOPY_CHAOS_SEED` repeats a run's choices: it is printed.
 //! `KCOPY_CHAOS_KAFKA=VERSION` takes Apache Kafka for our broker, and every fourth kill is one of it.
+#![allow(clippy::print_stderr, reason = "cargo takes it")]
 
 mod loaders;
 mod numbers;

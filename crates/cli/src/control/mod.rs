@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use self::http::{Connection, Request, Response};
+use crate::process::say;
 
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -69,7 +70,7 @@ impl Control {
                     }
                     // Such as too many open files: what is open goes on.
                     Err(error) => {
-                        eprintln!("kcopy broker: accepting a connection to the control port: {error}");
+                        say!("kcopy broker: accepting a connection to the control port: {error}");
                         tokio::time::sleep(PAUSE).await;
                     }
                 },

@@ -15,6 +15,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::pulse::Pulse;
 use crate::plan::Load;
+use crate::process::say;
 
 /// Whether workers go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +144,7 @@ impl Reporter {
     /// Something that people want to know. `event` names it for programs.
     pub(super) fn tell(&self, event: &str, text: &str) {
         if !self.is_quiet {
-            self.progress.suspend(|| eprintln!("% {text}"));
+            self.progress.suspend(|| say!("% {text}"));
         }
         self.event(event, json!({ "message": text }));
     }

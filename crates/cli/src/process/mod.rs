@@ -3,6 +3,7 @@
 //! - stdout belongs to data; it is written in large blocks, and a write that fails is a failed run.
 //! - A reader that went away ends the run with exit code 141, which PostgreSQL takes for success where it
 //!   stopped reading on purpose (`\.`, or a `LIMIT` over file_fdw), as it does for death by SIGPIPE.
+//! - Nothing depends on stderr: what cannot be written there is dropped.
 //! - Signals keep their default effect: prompt, and never exit code 0.
 //! - Descriptors that the backend leaked into the program are closed.
 //!
@@ -12,9 +13,11 @@ mod closed;
 mod descriptors;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memory;
+mod stderr;
 mod stdin;
 mod stdout;
 
+pub(crate) use self::stderr::{say, say_line, say_text};
 pub use self::{
     closed::{stdin_was_closed, stdout_was_closed},
     descriptors::close_inherited_descriptors,

@@ -17,7 +17,7 @@ use tokio::{
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
-use crate::{control::Control, plan::BrokerPlan};
+use crate::{control::Control, plan::BrokerPlan, process::say};
 
 /// Runs the cluster until a signal comes, or the command beside it ends.
 ///
@@ -42,7 +42,7 @@ fn announce_properties(plan: &BrokerPlan) -> Result<(), Failure> {
     for (name, value) in &plan.configs {
         match property_effect(name, value) {
             Ok(PropertyEffect::ShownOnly) if plan.verbosity > 0 => {
-                eprintln!("kcopy broker: {name} is known, but has no effect on an in-memory broker");
+                say!("kcopy broker: {name} is known, but has no effect on an in-memory broker");
             }
             Ok(_) => {}
             Err(error) => return Err(Failure::WrongUse(error.to_string())),
@@ -98,7 +98,7 @@ async fn listen_for_control(plan: &BrokerPlan) -> Result<Option<(Control, String
     let control = Control::bind(host, *port).await.map_err(failed)?;
     let url = format!("http://{}", control.address().map_err(failed)?);
     if plan.verbosity > 0 && plan.command.is_empty() {
-        eprintln!("kcopy broker: control port at {url}");
+        say!("kcopy broker: control port at {url}");
     }
     Ok(Some((control, url)))
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     plan::{CommitPolicy, Consume, End, Grammar, Stop},
-    process::{self, Stdout},
+    process::{self, Stdout, say},
     properties::{self, ClientProperties},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
     match (report.write(path, &ended), ended) {
         (Err(unwritten), Ok(())) => Err(unwritten),
         (Err(unwritten), Err(failure)) => {
-            eprintln!("kcopy: {unwritten}");
+            say!("kcopy: {unwritten}");
             Err(failure)
         }
         (Ok(()), ended) => ended,
@@ -128,9 +128,12 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
         return;
     }
     for range in ranges.iter().filter(|range| range.last_stable_offset < range.high_watermark) {
-        eprintln!(
+        say!(
             "% {} [{}]: an open transaction holds back what follows offset {}: the log goes on to {}",
-            range.topic, range.partition, range.last_stable_offset, range.high_watermark
+            range.topic,
+            range.partition,
+            range.last_stable_offset,
+            range.high_watermark
         );
     }
 }
@@ -367,7 +370,7 @@ impl Run<'_> {
             return Err(Failure::Told(error.to_string()));
         }
         if self.plan.exact.report.is_none() {
-            eprintln!("% skipped: {error}");
+            say!("% skipped: {error}");
             return Ok(Flow::GoOn);
         }
         if !self.report.has_room(record) {
@@ -388,7 +391,7 @@ impl Run<'_> {
         let exiting = if exits { ": exiting" } else { "" };
         let is_timed = self.partitions.timed.contains(&(topic.into(), partition));
         let end = if is_timed { "stop timestamp for" } else { "end of" };
-        eprintln!("% Reached {end} topic {topic} [{partition}] at offset {offset}{exiting}");
+        say!("% Reached {end} topic {topic} [{partition}] at offset {offset}{exiting}");
     }
 
     fn commits(&self) -> bool {

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use kcopy_client::{Assignment, Client, EpochQuery, PartitionRange, StartOffset, Topic};
 
 use super::{failure::Failure, report::Report};
-use crate::plan::{Consume, PartitionStart};
+use crate::{
+    plan::{Consume, PartitionStart},
+    process::say,
+};
 
 /// The exact starts of the plan by partition, as far as they still mean something.
 ///
@@ -115,7 +118,7 @@ fn lose(
 fn tell(plan: &Consume, text: &str) {
     // A look that nothing follows from loses nothing.
     if !plan.common.quiet() && !plan.exact.dry_run {
-        eprintln!("% {text}");
+        say!("% {text}");
     }
 }
 

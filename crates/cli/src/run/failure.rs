@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use crate::{
     plan::Grammar,
-    process::{EXIT_READER_GONE, ReaderGone},
+    process::{EXIT_READER_GONE, ReaderGone, say},
 };
 
 /// Why a run failed.
@@ -37,9 +37,9 @@ impl Failure {
             Failure::AlreadyTold => 1,
             Failure::Told(text) | Failure::WrongUse(text) | Failure::Gap(text) => {
                 match grammar {
-                    Grammar::Kcat => eprintln!("% ERROR: {text}"),
-                    Grammar::Kcopy => eprintln!("kcopy: error: {text}"),
-                    Grammar::KafkaTopics => eprintln!("Error while executing topic command : {text}"),
+                    Grammar::Kcat => say!("% ERROR: {text}"),
+                    Grammar::Kcopy => say!("kcopy: error: {text}"),
+                    Grammar::KafkaTopics => say!("Error while executing topic command : {text}"),
                 }
                 let is_wrong_use = matches!(self, Failure::WrongUse(_)) && grammar == Grammar::Kcopy;
                 if is_wrong_use { 2 } else { 1 }

@@ -21,7 +21,7 @@ use tracing_subscriber::filter::LevelFilter;
 pub use self::{failure::Failure, report::report_wrong_use};
 use crate::{
     plan::{Common, Input, Plan, TopicAction},
-    process,
+    process::{self, say},
 };
 
 /// Carries a plan out.
@@ -98,7 +98,7 @@ fn trace_at(level: LevelFilter) {
 fn tell_notices(common: &Common) {
     if !common.quiet() {
         for notice in &common.notices {
-            eprintln!("% {notice}");
+            say!("% {notice}");
         }
     }
 }

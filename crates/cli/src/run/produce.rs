@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     plan::{Grammar, Input, Produce},
-    process::{Stdin, Stdout},
+    process::{Stdin, Stdout, say},
     properties::{self, ClientProperties},
 };
 
@@ -77,8 +77,8 @@ fn deliver(plan: &Produce, producer: Producer, _network: &Network) -> Result<(),
     let failures = producer.take_failures();
     for failure in &failures {
         match plan.common.grammar {
-            Grammar::Kcat => eprintln!("% Delivery failed for message: {failure}"),
-            _ => eprintln!("kcopy: error: not delivered: {failure}"),
+            Grammar::Kcat => say!("% Delivery failed for message: {failure}"),
+            _ => say!("kcopy: error: not delivered: {failure}"),
         }
     }
     let closed = producer.close_blocking();
@@ -93,8 +93,8 @@ fn report(receipts: Vec<(Position, Receipt)>) {
     for (Position { partition, .. }, receipt) in receipts {
         if let Some(Ok(placed)) = receipt.peek() {
             match placed.offset {
-                Some(offset) => eprintln!("% Message delivered to partition {partition} (offset {offset})"),
-                None => eprintln!("% Message delivered to partition {partition}"),
+                Some(offset) => say!("% Message delivered to partition {partition} (offset {offset})"),
+                None => say!("% Message delivered to partition {partition}"),
             }
         }
     }
@@ -190,7 +190,7 @@ impl Run<'_> {
             match append(&mut appender, topic, &out, &mut self.receipts) {
                 Ok(()) => {}
                 Err(error) if self.goes_on_after(&error) => {
-                    eprintln!("% Delivery failed for message: {}: {error}", reader.place());
+                    say!("% Delivery failed for message: {}: {error}", reader.place());
                     self.refused += 1;
                     self.records_left -= 1;
                     continue;
@@ -226,7 +226,7 @@ impl Run<'_> {
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) if self.goes_on_after(&error) => {
-                    eprintln!("% Delivery failed for message: {}: {error}", reader.place());
+                    say!("% Delivery failed for message: {}: {error}", reader.place());
                     self.refused += 1;
                     self.records_left -= 1;
                 }
@@ -243,7 +243,7 @@ impl Run<'_> {
             let value = match std::fs::read(path) {
                 Ok(value) => value,
                 Err(error) if self.plan.keep_going => {
-                    eprintln!("% Failed to open {}: {error}", path.display());
+                    say!("% Failed to open {}: {error}", path.display());
                     self.refused += 1;
                     continue;
                 }
@@ -252,7 +252,7 @@ impl Run<'_> {
             if value.is_empty() {
                 // As kcat does; with -Z as well, so that no tombstone comes of a file that is still to be written.
                 if !self.plan.common.quiet() {
-                    eprintln!("% Skipping empty file {}", path.display());
+                    say!("% Skipping empty file {}", path.display());
                 }
                 continue;
             }
@@ -267,7 +267,7 @@ impl Run<'_> {
             match append(&mut appender, self.topics.default, &record, &mut self.receipts) {
                 Ok(()) => {}
                 Err(error) if self.goes_on_after(&error) => {
-                    eprintln!("% Delivery failed for message: {}: {error}", path.display());
+                    say!("% Delivery failed for message: {}: {error}", path.display());
                     self.refused += 1;
                 }
                 Err(error) => {

@@ -27,7 +27,10 @@ use super::{
     failure::Failure,
     written::{SharedWritten, Written},
 };
-use crate::plan::{Consume, Output};
+use crate::{
+    plan::{Consume, Output},
+    process::say,
+};
 
 /// Skipped records that a report holds at most, and their bytes: a run ends before the one that is too many.
 const MAX_REJECTED: usize = 10_000;
@@ -230,7 +233,7 @@ pub fn report_wrong_use(args: &[OsString], message: &str) {
     let Some(path) = report_path(args) else { return };
     let text = message.strip_prefix("error: ").unwrap_or(message).trim_end();
     if let Err(failure) = write_file(&path, &Report::default().json(Some(text), false, &Written::default())) {
-        eprintln!("kcopy: {failure}");
+        say!("kcopy: {failure}");
     }
 }
 

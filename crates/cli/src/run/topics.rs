@@ -17,6 +17,7 @@ use super::{failure::Failure, print::print, session::Session, view};
 use crate::{
     kafka_topics::text,
     plan::{OnExisting, OnMissing, PartitionFilter, Shape, TopicAction, TopicPlan, TopicSpec, TopicsNamed},
+    process::say,
     properties, tables,
     view::{ConfigView, OffsetsView, TopicView},
 };
@@ -76,7 +77,7 @@ impl Run<'_> {
         match self.plan.shape {
             Shape::Apache => print(kafka),
             Shape::Table if !self.plan.common.quiet() => {
-                eprintln!("{own}");
+                say!("{own}");
                 Ok(())
             }
             Shape::Table => Ok(()),

@@ -7,6 +7,7 @@ use super::{
     parameters::{self, Parameters},
 };
 use crate::environment::Environment;
+use crate::process::say;
 
 /// How PostgreSQL is reached.
 #[derive(Debug, Clone, PartialEq)]
@@ -384,7 +385,7 @@ impl PasswordFile {
         let Ok(content) = (environment.read_file)(&path) else { return PasswordFile(None) };
         // As libpq: what others can read is no secret any more, and people should notice.
         if path.metadata().is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
-            eprintln!("% {} is ignored: others may read it (chmod 0600)", path.display());
+            say!("% {} is ignored: others may read it (chmod 0600)", path.display());
             return PasswordFile(None);
         }
         PasswordFile(Some(String::from_utf8_lossy(&content).into_owned()))
