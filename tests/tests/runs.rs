@@ -138,6 +138,22 @@ fn a_dead_address_is_tried_until_the_timeout_by_who_reads_too() {
 }
 
 #[test]
+fn a_broker_that_is_lost_while_records_come_is_waited_for_as_long_as_was_said() {
+    let mut broker = Broker::ours(&[]);
+    let topic = broker.create("lost", 1);
+    let mut command = program("kcopy");
+    command.args(["produce", &topic, "-b", broker.bootstrap(), "--timeout", "1s"]);
+    let mut producing = Running::start(&mut command);
+    producing.write(b"1\n2\n");
+    broker.kcat(&["-C", "-q", "-t", &topic, "-c", "2"], b"").expect_success();
+    broker.kill();
+    producing.write(b"3\n4\n");
+    let output = producing.finish().expect_code(1);
+    let expected = format!("not delivered: 2 records for {topic} [0]: nothing was acknowledged for 1 s");
+    assert!(output.stderr.contains(&expected), "{output:?}");
+}
+
+#[test]
 fn kafka_topics_ends_when_its_file_says() {
     // Nobody answers at one address, and nobody listens at the other.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");

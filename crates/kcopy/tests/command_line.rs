@@ -57,6 +57,7 @@ fn the_environment_is_checked_like_the_command_line() {
     for (variables, args, part) in [
         (&[("KCOPY_BROKERS", "h:0")][..], &["topic", "list"][..], "a port is 1 to 65535"),
         (&[("KCOPY_MAX_TIME", "5")], &["consume", "t"], "\"5\" is no duration"),
+        (&[("KCOPY_TIMEOUT", "0s")], &["topic", "list"], "expected at least 1ms"),
         (&[("KCOPY_FOLLOW", "perhaps")], &["consume", "t"], "expected true or false"),
         (&[("KCOPY_FORMAT", "yaml")], &["consume", "t"], "possible values"),
         (&[("KCOPY_CONFIG", "/nowhere/k.conf")], &["topic", "create", "t"], "/nowhere/k.conf"),

@@ -11,6 +11,7 @@ use crate::plan::{Common, Grammar, parse_duration};
 use crate::properties::{ClientProperties, PropertySet, Scope, Source, read_config};
 
 const DEFAULT_BROKERS: &str = "localhost:9092";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Brokers, properties, verbosity; the configuration file has its options in [`ConfigFileArgs`].
 #[derive(Debug, clap::Args)]
@@ -22,9 +23,9 @@ pub(super) struct CommonArgs {
     /// Set a property by librdkafka's or Java's name (kcopy -X list shows them); may be repeated
     #[arg(short = 'X', long = "property", env = "KCOPY_PROPERTY", value_name = "KEY=VALUE")]
     pub(super) properties: Vec<String>,
-    /// How long metadata and administration may take, and a lost broker is waited for
-    #[arg(long, env = "KCOPY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
-    pub(super) timeout: Duration,
+    /// How long metadata and administration may take, and a lost broker is waited for [default: 30s]
+    #[arg(long, env = "KCOPY_TIMEOUT", value_name = "DURATION", value_parser = parse_timeout)]
+    pub(super) timeout: Option<Duration>,
     /// Hide information, never errors
     #[arg(short, long, env = "KCOPY_QUIET", conflicts_with = "verbose")]
     pub(super) quiet: bool,
@@ -84,7 +85,7 @@ impl CommonArgs {
             properties: ClientProperties::from_set(&set)?,
             verbosity: self.verbosity(),
             notices: set.without_effect(scope, self.verbosity() > 1),
-            timeout: Some(self.timeout),
+            timeout: Some(self.timeout.unwrap_or(DEFAULT_TIMEOUT)),
         })
     }
 }
@@ -115,6 +116,14 @@ fn read_config_file(
         }
     }
     Ok(())
+}
+
+/// Reads a time within which something can be done at all.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        short if short < Duration::from_millis(1) => Err("expected at least 1ms".to_owned()),
+        timeout => Ok(timeout),
+    }
 }
 
 /// Reads an option's whole number, with an error that says what would be right.

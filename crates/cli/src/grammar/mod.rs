@@ -160,7 +160,8 @@ fn wrong_use(stderr: String) -> WrongUse {
 
 /// The whole grammar, with options that read the environment.
 fn command(environment: &Environment<'_>) -> Command {
-    adjust(Cli::command(), environment)
+    let timeout = |arg: Arg| arg.help(produce::TIMEOUT_HELP);
+    adjust(Cli::command().mut_subcommand("produce", |verb| verb.mut_arg("timeout", timeout)), environment)
 }
 
 /// Makes switches take the words of the environment, forgets empty variables, and keeps the help short.

@@ -46,6 +46,10 @@ pub(super) struct ProduceArgs {
     config: ConfigFileArgs,
 }
 
+/// What `--timeout` is here.
+pub(super) const TIMEOUT_HELP: &str = "How long metadata may take [default: 30s], and brokers may acknowledge nothing \
+    [default: 2m after a record was read; -X message.timeout.ms sets that, and takes the place of this]";
+
 const EXAMPLES: &str = "\
 Examples:
   echo 'hello' | kcopy produce orders --format raw
@@ -76,6 +80,7 @@ impl ProduceArgs {
             partition: self.partition,
             max_messages: self.max_messages,
             tee: false,
+            unreachable_timeout: self.common.timeout.filter(|_| common.properties.message_timeout.is_none()),
             keep_going: false,
             common,
         })))

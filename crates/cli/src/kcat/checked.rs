@@ -170,6 +170,7 @@ fn produce(mut args: Args, common: Common) -> Result<Plan, Refusal> {
         partition: args.partition,
         max_messages: args.max_messages,
         tee: args.tee,
+        unreachable_timeout: None,
         keep_going: args.keep_going,
         common,
     })))

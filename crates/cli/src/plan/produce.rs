@@ -1,6 +1,6 @@
 //! Reading stdin or files and writing records to Kafka.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use kcopy_format::{
     FormatOptions, OptionError,
@@ -28,6 +28,8 @@ pub struct Produce {
     pub max_messages: Option<u64>,
     /// Copy the input to stdout (`-T`).
     pub tee: bool,
+    /// How long brokers may acknowledge nothing; as long as `message.timeout.ms` where it is not set.
+    pub unreachable_timeout: Option<Duration>,
     /// Go on after errors that are not fatal (`-E`).
     pub keep_going: bool,
 }

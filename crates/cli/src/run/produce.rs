@@ -395,6 +395,7 @@ fn producer_config(plan: &Produce) -> Result<ProducerConfig, Failure> {
         retries: properties.retries;
         request_timeout: properties.request_timeout.or(properties.socket_timeout);
         delivery_timeout: delivery_timeout;
+        unreachable_timeout: plan.unreachable_timeout.map(Some);
         topic_timeout: properties.topic_metadata_propagation_max.or(plan.common.timeout);
         retry_backoff: properties.retry_backoff;
         retry_backoff_max: properties.retry_backoff_max;

@@ -75,6 +75,8 @@ pub struct ProducerConfig {
     pub request_timeout: Duration,
     /// How long after its first record a batch is given up.
     pub delivery_timeout: Duration,
+    /// How long brokers may acknowledge nothing of what they were sent; `None`: as long as that.
+    pub unreachable_timeout: Option<Duration>,
     /// How long to ask for a topic that does not exist, or not yet.
     pub topic_timeout: Duration,
     /// The pause before the first retry of a batch.
@@ -135,6 +137,7 @@ impl Default for ProducerConfig {
             retries: u32::MAX,
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
+            unreachable_timeout: None,
             topic_timeout: Duration::from_secs(30),
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
@@ -205,6 +208,9 @@ impl ProducerConfigBuilder {
         request_timeout: Duration;
         /// How long after its first record a batch is given up (`delivery.timeout.ms`); default 120 s.
         delivery_timeout: Duration;
+        /// How long batches may wait while no broker acknowledges any, until the producer fails and takes nothing
+        /// more; default `None`: for `delivery_timeout`, which also counts the time in a queue that gets on.
+        unreachable_timeout: Option<Duration>;
         /// How long to ask for a topic that does not exist, or not yet
         /// (`topic.metadata.propagation.max.ms`); default 30 s.
         topic_timeout: Duration;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    mem,
     sync::Arc,
 };
 
@@ -57,6 +58,8 @@ pub(super) struct Machine {
     next_request: u64,
     identity: Option<Identity>,
     outputs: VecDeque<Output>,
+    /// A batch has been acknowledged since this was last asked.
+    acknowledged: bool,
     /// Where the last request ended, so that each partition has its turn.
     turn: PartitionKey,
     jitter: Spread,
@@ -73,6 +76,7 @@ impl Machine {
             next_request: 0,
             identity: None,
             outputs: VecDeque::new(),
+            acknowledged: false,
             turn: PartitionKey(0),
             jitter: Spread::new(seed),
         }
@@ -97,6 +101,16 @@ impl Machine {
     /// Whether nothing is left to be sent or answered.
     pub(super) fn is_idle(&self) -> bool {
         self.active.is_empty()
+    }
+
+    /// Whether a batch has been acknowledged since this was last asked.
+    pub(super) fn take_acknowledged(&mut self) -> bool {
+        mem::take(&mut self.acknowledged)
+    }
+
+    /// Why something that waits has not been delivered yet.
+    pub(super) fn last_error(&self) -> Option<&Error> {
+        self.active.iter().find_map(|key| self.partitions[key.0 as usize].last_error())
     }
 
     /// Whether one more batch of this partition would be sent at once, or is needed to find out where to.
@@ -175,6 +189,7 @@ impl Machine {
                 sent: true,
                 error: Error::protocol("the broker's answer leaves out this partition"),
             });
+            self.acknowledged |= matches!(answer, Answer::Acknowledged(_));
             let outputs = self.partitions[key.0 as usize].handle_answer(number, answer, &self.settings);
             self.after(now, key, outputs);
         }

@@ -225,6 +225,10 @@ impl PartitionQueue {
         }
     }
 
+    pub(super) fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
     /// The time at which something may be sent or has to be given up.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let expiry = self.entries.iter().filter(|e| e.batch.report.is_some()).map(|e| e.batch.deadline).min();

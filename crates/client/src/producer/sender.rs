@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Backoff, Client, Target,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// Lingering batches that are larger than this are compressed on a thread of their own.
@@ -54,6 +54,8 @@ pub(super) struct Sender {
     /// When the next open batch has lingered long enough, or has to be given up.
     next_linger: Option<Instant>,
     refresh_at: Instant,
+    /// Since when batches have waited without an acknowledgement of any.
+    waiting_since: Option<Instant>,
 }
 
 struct TopicLookups {
@@ -104,6 +106,7 @@ impl Sender {
             failed: None,
             next_linger: None,
             refresh_at: Instant::now() + client.config().metadata_max_age,
+            waiting_since: None,
             client,
             config,
             shared,
@@ -115,6 +118,7 @@ impl Sender {
             let now = Instant::now();
             let closing = self.take_news(now, false);
             self.machine.handle_timeout(now);
+            self.give_up_unreachable(now);
             if let Some(error) = &self.failed {
                 self.machine.handle_failure(now, error);
             }
@@ -139,7 +143,7 @@ impl Sender {
     }
 
     async fn wait(&mut self, now: Instant) {
-        let lookups = [self.topics.not_before, self.identity.not_before];
+        let lookups = [self.topics.not_before, self.identity.not_before, self.unreachable_at()];
         let wake_at = [self.machine.poll_timeout(), self.next_linger, Some(self.refresh_at)]
             .into_iter()
             .chain(lookups)
@@ -290,6 +294,29 @@ impl Sender {
                 self.machine.handle_data(now, key, batch.number, Err(error));
             }
         }
+    }
+
+    /// Fails once nothing has been acknowledged for too long.
+    fn give_up_unreachable(&mut self, now: Instant) {
+        let acknowledged = self.machine.take_acknowledged();
+        if self.machine.is_idle() {
+            self.waiting_since = None;
+        } else if acknowledged || self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+        }
+        if self.failed.is_some() || self.unreachable_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let seconds = self.config.unreachable_timeout.unwrap_or_default().as_secs_f64();
+        let mut message = format!("nothing was acknowledged for {seconds} s");
+        if let Some(last) = self.machine.last_error() {
+            message = format!("{message}; the last failure was: {last}");
+        }
+        self.fail(now, Error::new(ErrorKind::Timeout, message));
+    }
+
+    fn unreachable_at(&self) -> Option<Instant> {
+        Some(self.waiting_since? + self.config.unreachable_timeout?)
     }
 
     /// Nothing can be delivered from now on.

@@ -432,6 +432,32 @@ async fn what_is_not_acknowledged_in_time_is_said_to_be_uncertain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn brokers_that_acknowledge_nothing_are_given_up_and_slow_ones_are_not() {
+    let fake = Fake::default();
+    let limit = Duration::from_secs(3);
+    let config = config().unreachable_timeout(Some(limit)).request_timeout(limit).linger(Duration::ZERO);
+    let producer = Producer::new(&fake.client(), config.build().unwrap());
+    let topic = producer.topic("t").await.unwrap();
+    // A pause of whoever appends is no silence of brokers.
+    for pause in [0, 10] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        producer.append(topic, &to(0, "v")).await.unwrap();
+        producer.flush().await.unwrap();
+    }
+    fake.state().faults.extend([Fault::WriteAndHang; 100]);
+    let start = Instant::now();
+    producer.append(topic, &to(0, "w")).await.unwrap();
+    let error = producer.flush().await.unwrap_err();
+    assert_eq!(start.elapsed(), limit);
+    assert_eq!((error.kind(), error.persisted()), (ErrorKind::Timeout, Persisted::Maybe));
+    assert!(error.to_string().contains("nothing was acknowledged for 3 s"), "{error}");
+    // An open batch may still take a record; it goes nowhere.
+    let _ = producer.append(topic, &to(0, "x")).await;
+    producer.close().await.unwrap_err();
+    assert_eq!(start.elapsed(), limit);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_producer_settles_every_receipt() {
     let fake = Fake::default();
     fake.state().faults.extend([Fault::WriteAndHang; 100]);
