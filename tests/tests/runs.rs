@@ -306,6 +306,33 @@ fn a_reader_that_goes_ends_what_waits_for_a_silent_broker() {
 }
 
 #[test]
+fn a_reader_that_goes_ends_what_waits_for_a_broker_that_is_not_there() {
+    // A port that was free a moment ago, and is not listened on.
+    let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = gone.expect("a free port").to_string();
+    for (name, arguments) in [
+        ("kcat", &["-L", "-m", "20"][..]),
+        ("kcat", &["-C", "-m", "20", "-t", "t"]),
+        ("kcopy", &["consume", "t", "--timeout", "20s"]),
+        ("kcopy", &["consume", "t", "--group", "g", "--timeout", "20s"]),
+        ("kcopy", &["topic", "list", "--timeout", "20s"]),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (stderr, heard) = std::io::pipe().expect("a pipe");
+        let mut command = program(name);
+        command.args(arguments).args(["-b", &address]).stdout(writer).stderr(heard).stdin(Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        drop(command);
+        // It has tried, and will try again.
+        let mut line = String::new();
+        BufReader::new(&stderr).read_line(&mut line).expect("a line on stderr");
+        assert!(line.contains("cannot be reached"), "{name} {arguments:?}: {line}");
+        drop(reader);
+        assert_eq!(child.wait().expect("wait").code(), Some(141), "{name} {arguments:?}");
+    }
+}
+
+#[test]
 fn a_record_that_is_too_large_has_its_line() {
     let broker = Broker::start();
     let topic = broker.create("large", 1);
