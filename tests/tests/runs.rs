@@ -265,6 +265,35 @@ fn a_command_beside_the_broker_gets_each_signal() {
 }
 
 #[test]
+fn signals_that_the_caller_ignores_end_kcat_and_nothing_else() {
+    let broker = Broker::start();
+    let topic = ten(&broker, "ignored");
+    let consuming = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new("sh");
+        // What a script starts with & has SIGINT ignored.
+        command.args(["-c", "trap '' INT TERM; exec \"$@\"", "sh"]).arg(program(name).get_program());
+        command.args(arguments).args([&topic, "-b", broker.bootstrap()]);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let running = Running::start_with_stdout(&mut command, writer.into());
+        drop(command);
+        let mut first = String::new();
+        let mut reader = BufReader::new(reader);
+        reader.read_line(&mut first).expect("the first message: it is up");
+        (running, reader)
+    };
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let (running, _reader) = consuming("kcat", &["-C", "-q", "-u", "-t"]);
+        running.signal(signal);
+        running.finish().expect_code(code);
+        let (running, reader) = consuming("kcopy", &["consume", "-q", "--follow", "--max-time", "30s"]);
+        running.signal(signal);
+        let last = format!("after {}", signal.as_raw());
+        broker.kcat(&["-P", "-t", &topic], last.as_bytes()).expect_success();
+        assert!(reader.lines().any(|line| line.expect("a line") == last), "it ends by {signal:?}");
+    }
+}
+
+#[test]
 fn files_behind_one_that_is_missing_are_sent_where_errors_are_no_end() {
     let broker = Broker::start();
     let topic = broker.create("files", 1);

@@ -31,11 +31,12 @@ pub fn main(args: &[OsString]) -> i32 {
             return wrong.exit_code.into();
         }
     };
+    let grammar = plan.common().map_or(plan::Grammar::Kcopy, |common| common.grammar);
+    if grammar == plan::Grammar::Kcat {
+        process::heed_termination();
+    }
     match run::run(&plan) {
         Ok(()) => 0,
-        Err(failure) => {
-            let grammar = plan.common().map_or(plan::Grammar::Kcopy, |common| common.grammar);
-            failure.report(grammar)
-        }
+        Err(failure) => failure.report(grammar),
     }
 }

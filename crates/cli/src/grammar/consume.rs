@@ -19,6 +19,9 @@ use crate::properties::{ClientProperties, IsolationLevel, OffsetReset, Scope};
 ///
 /// Ends at the partitions' ends as they are when it starts. With a group it starts at the group's committed
 /// offsets, and commits after everything is written, flushed and taken by the reader.
+///
+/// A signal ends it at once, with failure and without a commit. One that its caller ignores stays ignored, as SIGINT
+/// does in what a script starts with & (called kcat, it ends by SIGINT and SIGTERM even then).
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(super) struct ConsumeArgs {

@@ -4,7 +4,8 @@
 //! - A reader that went away ends the run with exit code 141, which PostgreSQL takes for success where it
 //!   stopped reading on purpose (`\.`, or a `LIMIT` over file_fdw), as it does for death by SIGPIPE.
 //! - Nothing depends on stderr: what cannot be written there is dropped.
-//! - Signals keep their default effect: prompt, and never exit code 0.
+//! - Signals keep their default effect: prompt, and never exit code 0. In kcat mode SIGINT and SIGTERM get it back
+//!   where they are ignored.
 //! - Descriptors that the backend leaked into the program are closed.
 //!
 //! `memory` has the copying of bytes for the static binary, whose C library is slow at it.
@@ -13,16 +14,20 @@ mod closed;
 mod descriptors;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memory;
+mod signals;
 mod stderr;
 mod stdin;
 mod stdout;
 
-pub(crate) use self::stderr::{say, say_line, say_text};
 pub use self::{
     closed::{stdin_was_closed, stdout_was_closed},
     descriptors::close_inherited_descriptors,
     stdin::Stdin,
     stdout::{ReaderGone, Stdout, leave_reader_to_writes, set_last_words, watch_reader},
+};
+pub(crate) use self::{
+    signals::heed_termination,
+    stderr::{say, say_line, say_text},
 };
 
 /// The exit code of a program whose reader went away: 128 + SIGPIPE, as a shell reports it.
