@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::environment::Environment;
 use crate::plan::{Common, Grammar, parse_duration};
-use crate::properties::{ClientProperties, PropertySet, Scope, Source, read_config};
+use crate::properties::{ClientProperties, PropertySet, Scope, Source, dump, read_config};
 
 const DEFAULT_BROKERS: &str = "localhost:9092";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,7 +20,8 @@ pub(super) struct CommonArgs {
     /// Brokers to ask first [default: localhost:9092]
     #[arg(short, long, env = "KCOPY_BROKERS", value_name = "HOST:PORT,..")]
     pub(super) brokers: Option<String>,
-    /// Set a property by librdkafka's or Java's name (kcopy -X list shows them); may be repeated
+    /// Set a property by librdkafka's or Java's name (-X list shows them, -X dump those in
+    /// effect); may be repeated
     #[arg(short = 'X', long = "property", env = "KCOPY_PROPERTY", value_name = "KEY=VALUE")]
     pub(super) properties: Vec<String>,
     /// How long metadata and administration may take, and a lost broker is waited for [default: 30s]
@@ -67,7 +68,8 @@ impl CommonArgs {
         environment: &Environment<'_>,
     ) -> Result<Common, String> {
         let mut set = PropertySet::default();
-        for pair in &self.properties {
+        let is_dump = |pair: &&String| *pair == "dump";
+        for pair in self.properties.iter().filter(|pair| !is_dump(pair)) {
             set.set_pair(pair, Source::CommandLine).map_err(|error| error.to_string())?;
         }
         let brokers = ("bootstrap.servers", self.brokers.as_deref());
@@ -86,6 +88,7 @@ impl CommonArgs {
             verbosity: self.verbosity(),
             notices: set.without_effect(scope, self.verbosity() > 1),
             timeout: Some(self.timeout.unwrap_or(DEFAULT_TIMEOUT)),
+            dump: self.properties.iter().any(|pair| is_dump(&pair)).then(|| dump(&set)),
         })
     }
 }

@@ -22,6 +22,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subc
 
 use crate::environment::{Environment, WrongUse};
 use crate::plan::Plan;
+use crate::properties;
 
 /// Moves data between Kafka and PostgreSQL.
 #[derive(Debug, Parser)]
@@ -85,6 +86,9 @@ struct LaterArgs {
 /// # Errors
 /// The command line is wrong; the exit code is 2.
 pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, WrongUse> {
+    if asks_for_properties(args) {
+        return Ok(Plan::Print(properties::list()));
+    }
     let program = OsString::from("kcopy");
     let matched = command(environment).try_get_matches_from(std::iter::once(&program).chain(args));
     let cli = match matched.and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -102,8 +106,29 @@ pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, W
             return Err(wrong_use(error.render().to_string() + &origin));
         }
     };
-    plan(cli.verb, environment)
-        .map_err(|reason| wrong_use(format!("error: {reason}\n{}", origin(&reason, args, environment))))
+    match plan(cli.verb, environment) {
+        Ok(plan) => Ok(match plan.common().and_then(|common| common.dump.clone()) {
+            Some(dump) => Plan::Print(dump),
+            None => plan,
+        }),
+        Err(reason) => Err(wrong_use(format!("error: {reason}\n{}", origin(&reason, args, environment)))),
+    }
+}
+
+/// Whether `-X list` is somewhere behind a verb that takes properties: it needs nothing else to be right.
+fn asks_for_properties(args: &[OsString]) -> bool {
+    let Some((verb, rest)) = args.split_first() else { return false };
+    if !["consume", "produce", "load", "topic", "cluster"].iter().any(|known| verb == *known) {
+        return false;
+    }
+    let rest: Vec<&str> = rest.iter().map_while(|arg| arg.to_str()).take_while(|arg| *arg != "--").collect();
+    let is_list = |text: &str| matches!(text, "list" | "help");
+    let is_asked = |arg: &str| {
+        let value = arg.strip_prefix("-X").or_else(|| arg.strip_prefix("--property="));
+        value.is_some_and(|value| is_list(value.trim_start_matches('=')))
+    };
+    rest.iter().any(|arg| is_asked(arg))
+        || rest.windows(2).any(|pair| matches!(pair[0], "-X" | "--property") && is_list(pair[1]))
 }
 
 fn plan(verb: Verb, environment: &Environment<'_>) -> Result<Plan, String> {

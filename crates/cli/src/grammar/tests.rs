@@ -459,3 +459,22 @@ fn a_wrong_value_of_the_environment_names_the_variable() {
         assert_eq!(of(about, args), "", "{about} {args:?}");
     }
 }
+
+#[test]
+fn properties_are_listed_behind_any_verb_that_takes_them() {
+    for line in [
+        "consume -X list",
+        "consume t -b b -Xlist",
+        "topic list --property list",
+        "produce t --property=help",
+        "load -X help",
+        "cluster describe -X list",
+    ] {
+        assert_eq!(parse(line), Ok(Plan::Print(properties::list())), "{line}");
+    }
+    for line in ["consume t -- -X list", "broker --topic t -- kcat -X list"] {
+        assert!(!matches!(parse(line), Ok(Plan::Print(_))), "{line}");
+    }
+    let Ok(Plan::Print(dump)) = parse("produce t -X dump -X linger.ms=7 --acks 1") else { panic!("no dump") };
+    assert!(dump.contains("\nlinger.ms = 7\n") && dump.contains("\nacks = 1\n"), "{dump}");
+}

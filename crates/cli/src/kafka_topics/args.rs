@@ -284,7 +284,14 @@ fn common(options: &Options, environment: &Environment<'_>) -> Result<Common, Re
     // Java's name of a request's time-out comes first here, and that of a whole operation is none.
     let librdkafkas = properties.socket_timeout.filter(|_| set.value("socket.timeout.ms").is_some());
     properties.socket_timeout = properties.request_timeout.or(librdkafkas);
-    Ok(Common { grammar: Grammar::KafkaTopics, properties, verbosity: 1, notices, timeout: Some(timeout) })
+    Ok(Common {
+        grammar: Grammar::KafkaTopics,
+        properties,
+        verbosity: 1,
+        notices,
+        timeout: Some(timeout),
+        dump: None,
+    })
 }
 
 /// How long an operation may take, tries after failures included: by Java's rules, its default among them.

@@ -254,7 +254,8 @@ impl Args {
         Ok(())
     }
 
-    /// The files of `-F`; without any, the one that the environment names; without `-F` at all, the user's own.
+    /// The files of `-F`; without any (`none` is no file), the one that the environment names; without `-F` at all, the
+    /// user's own.
     fn read_config_files(&mut self, environment: &Environment<'_>) -> Result<(), Refusal> {
         let mut files = std::mem::take(&mut self.config_files);
         if files.is_empty() {

@@ -85,6 +85,7 @@ fn common(args: &mut Args, mode: u8) -> Result<Common, Refusal> {
         verbosity: args.verbosity,
         notices,
         timeout: args.metadata_timeout,
+        dump: None,
     })
 }
 

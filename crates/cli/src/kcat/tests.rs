@@ -323,6 +323,7 @@ fn config_files_are_searched_in_order_and_the_command_line_wins() {
     assert_eq!(client_id(&home, "-L -b x"), some("home"));
     assert_eq!(client_id(&home, "-L -b x -F none"), Ok(None));
     assert_eq!(client_id(&env, "-L -b x"), some("env"));
+    assert_eq!(client_id(&env, "-L -b x -F none"), some("env"), "as in kcat, and as -h says");
     assert_eq!(client_id(&env, "-L -F /one -F /two"), some("two"));
     assert_eq!(client_id(&env, "-X client.id=mine -L -F /one"), some("mine"));
     assert_eq!(client_id(&case(&[("KAFKACAT_CONFIG", "/env")]), "-L -b x"), some("env"));

@@ -31,8 +31,9 @@ General options:
   -m <seconds>       Time-out for metadata and for looking up offsets
                      Default: 5 seconds
   -F <config-file>   Read properties from a file of "property=value" lines;
-                     may be repeated. "-F -" or "-F none": no default file.
-                     Default: $KCAT_CONFIG, else $HOME/.config/kcat.conf
+                     may be repeated.
+                     Default: $KCAT_CONFIG, else $HOME/.config/kcat.conf.
+                     "-F -" and "-F none" leave out the latter, not the former.
   -X list            Print all properties with their meaning
   -X prop=val        Set a property (librdkafka's or Java's name);
                      wins over files. The prefix "topic." is accepted.

@@ -87,6 +87,8 @@ pub struct Common {
     pub notices: Vec<String>,
     /// How long metadata, look-ups of offsets and administration may take; `None` waits for ever.
     pub timeout: Option<Duration>,
+    /// The properties in effect, where nothing but these was asked for (`-X dump`).
+    pub dump: Option<String>,
 }
 
 impl Common {
