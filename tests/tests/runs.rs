@@ -398,6 +398,27 @@ fn a_record_that_is_too_large_has_its_line() {
 }
 
 #[test]
+fn what_follows_an_end_marker_is_a_failure() {
+    let broker = Broker::start();
+    for format in ["text", "csv"] {
+        let topic = broker.create(&format!("marked-{format}"), 1);
+        let arguments = ["produce", "-b", broker.bootstrap(), &topic, "--format", format];
+        let mut producing = Running::start(program("kcopy").args(arguments));
+        producing.write(b"one\ntwo\n\\.\n");
+        broker.kcat(&["-C", "-q", "-t", &topic, "-c", "2"], b"").expect_success();
+        // It has seen the marker, and waits for the end.
+        producing.write(b"three\n");
+        let output = producing.finish().expect_code(1);
+        assert!(output.stderr.contains("row 3, line 4: data follows the end marker \\."), "{output:?}");
+        let output = broker.kcopy("produce", &[&topic, "--format", format], b"three\n\\.\nfour\n");
+        assert!(output.expect_code(1).stderr.contains("row 2, line 3: data follows"));
+        broker.kcopy("produce", &[&topic, "--format", format], b"four\n\\.\n").expect_success();
+        let read = broker.kcat(&["-C", "-qe", "-t", &topic], b"").expect_success();
+        assert_eq!(read.text(), "one\ntwo\nthree\nfour\n");
+    }
+}
+
+#[test]
 fn debug_contexts_tell_what_happens_and_never_what_is_in_records() {
     let broker = Broker::start();
     let topic = broker.create("debug", 1);

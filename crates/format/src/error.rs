@@ -246,6 +246,8 @@ pub enum InputErrorKind {
     UnterminatedQuote,
     /// `\.` has to stand alone on its line.
     CorruptEndMarker,
+    /// Something follows the line `\.`.
+    AfterEndMarker,
     /// The input does not start with the signature of COPY's binary format.
     Signature,
     /// A flag of the binary header that is not known.
@@ -333,6 +335,9 @@ impl fmt::Display for InputError {
             InputErrorKind::UnterminatedQuote => f.write_str("the input ends within a quoted field"),
             InputErrorKind::CorruptEndMarker => {
                 f.write_str("the end marker \\. must stand alone on its line")
+            }
+            InputErrorKind::AfterEndMarker => {
+                f.write_str("data follows the end marker \\. of the line before: it is not read")
             }
             InputErrorKind::Signature => f.write_str(
                 "the input does not start with the signature of COPY's binary format: was it written with \

@@ -10,7 +10,8 @@ use crate::properties::Scope;
 
 /// stdin to Kafka, for COPY ... TO PROGRAM
 ///
-/// Every record is acknowledged by all in-sync replicas before it exits with 0.
+/// Every record is acknowledged by all in-sync replicas before it exits with 0. What comes before a
+/// faulty row is delivered all the same; so it is before the end marker \. of text and csv, which nothing may follow.
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(super) struct ProduceArgs {

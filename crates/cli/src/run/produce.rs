@@ -343,7 +343,7 @@ fn join_headers<'a>(
     scratch.as_headers()
 }
 
-/// What follows an end marker within the input is read and checked, not used.
+/// Waits for the end of the input behind an end marker: nothing may follow.
 fn drain(input: &mut dyn Read, reader: &mut RecordReader) -> Result<(), String> {
     loop {
         let length = input.read(reader.space()).map_err(|error| error.to_string())?;

@@ -84,6 +84,7 @@ impl CsvParser {
             return Ok(Found::Skip(taken));
         }
         if row == b"\\." {
+            rows.skip(lines);
             return Ok(Found::End(taken));
         }
         rows.begin(lines);

@@ -143,8 +143,7 @@ impl RecordReader {
     }
 
     /// Whether everything has been read: the input has ended, or a marker within it says so. In the second case
-    /// what follows is ignored, but should be taken from its writer nevertheless; `read_record` goes on checking
-    /// that nothing follows binary's trailer.
+    /// its writer's end should be waited for nevertheless: `read_record` goes on checking that nothing follows.
     pub fn is_finished(&self) -> bool {
         self.finished
     }
@@ -284,14 +283,17 @@ impl RecordReader {
         }
     }
 
-    /// What comes after the end marker does not count, but for binary's, which nothing may follow.
+    /// Nothing may follow an end marker. COPY itself drops what does, which nobody would notice here.
     fn after_end(&mut self) -> Result<(), InputError> {
-        let has_more = !self.buffer.unread().is_empty();
+        if self.buffer.unread().is_empty() {
+            return Ok(());
+        }
         self.buffer.clear();
-        if has_more && matches!(self.kind, Kind::Binary(_)) {
+        if matches!(self.kind, Kind::Binary(_)) {
             return Err(self.error(InputErrorKind::AfterTrailer));
         }
-        Ok(())
+        self.rows.begin(1);
+        Err(self.error(InputErrorKind::AfterEndMarker))
     }
 
     #[cold]

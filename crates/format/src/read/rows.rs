@@ -8,7 +8,7 @@ pub(super) enum Found {
     Row(usize),
     /// So many bytes that are no row.
     Skip(usize),
-    /// So many bytes with the marker that ends the input, whatever follows.
+    /// So many bytes with the marker that ends the input: nothing may follow.
     End(usize),
     /// More bytes are needed, or there is nothing left.
     Nothing,

@@ -234,8 +234,11 @@ fn text_has_fields_and_an_end() {
     let text = options(Format::Text, "key, value");
     let a = Some(&b"a"[..]);
     check_pairs(&text, b"a\t\\N\n\\N\ta\n\t\n", &[(a, None), (None, a), (Some(b""), Some(b""))]);
-    check_pairs(&text, b"a\ta\n\\.\nanything", &[(a, a)]);
-    check_pairs(&text, b"a\ta\n\\.", &[(a, a)]);
+    for end in [&b"\\."[..], b"\\.\n", b"\\.\r\n"] {
+        check_pairs(&text, &[b"a\ta\n", end].concat(), &[(a, a)]);
+    }
+    check_error(&text, b"a\ta\n\\.\nanything", "row 2, line 3: data follows the end marker");
+    check_error(&text, b"\\.\n\n", "row 1, line 2: data follows the end marker");
     check_pairs(&text, b"a\\\ta\ta\r\n", &[(Some(b"a\ta"), a)]);
     check_error(&text, b"a\ta\na\n", "line 2: 1 fields, where --columns names 2");
     check_error(&text, b"a\\\nb\tc\na\ta\ta\n", "row 2, line 3: 3 fields");
@@ -271,7 +274,9 @@ fn csv_is_read_as_copy_does() {
     }
     check(&csv, b"", &[]);
     check_error(&csv, b"a\n\"b\nc\n", "line 2: the input ends within a quoted field");
-    check_value(&csv, b"a\n\\.\n\"", Some(b"a"));
+    check_value(&csv, b"a\n\\.\n", Some(b"a"));
+    check_value(&csv, b"a\n\\.", Some(b"a"));
+    check_error(&csv, b"\"a\nb\"\n\\.\n\"", "row 2, line 4: data follows the end marker");
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl TextParser {
         let line = &unread[..len];
         if let Some(rest) = line.strip_prefix(b"\\.") {
             if rest.is_empty() {
+                rows.skip(lines);
                 return Ok(Found::End(taken));
             }
             rows.begin(lines);
