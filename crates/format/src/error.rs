@@ -58,6 +58,8 @@ pub enum Problem {
     IntegerOutOfRange(Type),
     /// A time that the type cannot hold.
     TimestampOutOfRange,
+    /// The millisecond before 1970, whose number Kafka takes for no timestamp.
+    MeansNoTimestamp,
     /// A field of a fixed width has another one.
     WrongWidth {
         /// The type that was declared.
@@ -122,6 +124,9 @@ impl fmt::Display for Problem {
             }
             Problem::IntegerOutOfRange(ty) => write!(f, "the number is out of the range of {ty}"),
             Problem::TimestampOutOfRange => f.write_str("the time is out of range"),
+            Problem::MeansNoTimestamp => {
+                f.write_str("Kafka takes 1969-12-31 23:59:59.999+00, which is -1 ms, for no timestamp")
+            }
             Problem::WrongWidth { column_type, found } => {
                 write!(f, "{found} bytes cannot be of type {column_type}")?;
                 match (column_type.width(), Type::integer_of_width(*found)) {

@@ -18,6 +18,9 @@ use crate::{
     write::require_utf8,
 };
 
+/// Milliseconds of a record without a time.
+const NO_TIMESTAMP: i64 = -1;
+
 /// A column, ready to be read.
 #[derive(Debug)]
 pub(super) struct ColumnPlan {
@@ -425,6 +428,10 @@ impl Room {
                 time.parse_point_in_time(text).map_err(|reason| Problem::value(&time, text, reason))?
             }
         };
-        kafka_from_micros(micros).ok_or(Problem::TimestampOutOfRange)
+        match kafka_from_micros(micros).ok_or(Problem::TimestampOutOfRange)? {
+            // As a number it is how kcat's JSON says that, and is meant.
+            NO_TIMESTAMP => Err(Problem::MeansNoTimestamp),
+            milliseconds => Ok(milliseconds),
+        }
     }
 }

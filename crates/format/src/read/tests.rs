@@ -393,6 +393,8 @@ fn times_partitions_and_topics_are_checked() {
     for (column, input, expected) in [
         ("timestamp", "1970-01-01 00:00:00.0019+00\n", Some(1)),
         ("timestamp int8", "-5\n", Some(-5)),
+        ("timestamp int8", "-1\n", Some(-1)),
+        ("timestamp", "1969-12-31 23:59:59.998+00\n", Some(-2)),
         ("timestamp text", "7\n", Some(7)),
         ("timestamp text", "1970-01-01T00:00:01Z\n", Some(1000)),
     ] {
@@ -407,6 +409,8 @@ fn times_partitions_and_topics_are_checked() {
             "timestamp: \"2026-11-22 18:48:00\" cannot be timestamptz: without an offset",
         ),
         ("timestamp", "infinity\n", "timestamp: the time is out of range"),
+        ("timestamp", "1969-12-31 23:59:59.9991+00\n", "timestamp: Kafka takes 1969-12-31 23:59:59.999+00"),
+        ("timestamp text", "1969-12-31T23:59:59.999Z\n", "timestamp: Kafka takes 1969-12-31 23:59:59.999+00"),
         ("timestamp int8", "x\n", "timestamp: \"x\" cannot be int8: not an integer"),
         ("partition", "-1\n", "partition: a partition is a number from 0 to 2147483647"),
         ("p int8 = partition", "2147483648\n", "p: a partition is a number"),
