@@ -63,6 +63,80 @@ maven_dependency() {
   printf '</exclusions></dependency>\n'
 }
 
+# The repository that Maven takes artifacts from: the mirror that its settings name for all or for the central one, else
+# that itself.
+maven_repository() {
+  local file url
+  for file in "${HOME:-/nonexistent}/.m2/settings.xml" "${MAVEN_HOME:-/usr/share/maven}/conf/settings.xml" /etc/maven/settings.xml; do
+    [ -r "$file" ] || continue
+    # shellcheck disable=SC2016
+    url=$(tr '\n\t' '  ' <"$file" | awk '
+      function element(text, name) {
+        if (!match(text, "<" name ">[^<]*")) return ""
+        text = substr(text, RSTART + length(name) + 2, RLENGTH - length(name) - 2)
+        gsub(/^ +| +$/, "", text)
+        return text
+      }
+      {
+        text = $0
+        while ((from = index(text, "<!--")) && (to = index(substr(text, from), "-->")))
+          text = substr(text, 1, from - 1) substr(text, from + to + 2)
+        count = split(text, mirrors, /<mirror>/)
+        for (i = 2; i <= count; i++) {
+          sub(/<\/mirror>.*/, "", mirrors[i])
+          of = "," element(mirrors[i], "mirrorOf") ","
+          gsub(/ /, "", of)
+          if (of ~ /,(\*|external:\*|central),/ && of !~ /,!central,/) { print element(mirrors[i], "url"); exit }
+        }
+      }')
+    if [ -n "$url" ]; then
+      echo "${url%/}"
+      return
+    fi
+  done
+  echo https://repo1.maven.org/maven2
+}
+
+# `download URL FILE`, quietly.
+download() {
+  if have curl; then
+    curl -fsSL --retry 2 --connect-timeout 20 -o "$2" "$1" >&2
+  elif have wget; then
+    wget -q --tries 3 --timeout 20 -O "$2" "$1" >&2
+  else
+    note "there is no curl or wget to download with"
+    return 1
+  fi
+}
+
+# `maven_jar GROUP:ARTIFACT:VERSION FILE` fetches a jar without Maven, and checks it as Maven does.
+maven_jar() {
+  local group artifact version url
+  IFS=: read -r group artifact version <<<"$1"
+  url=$(maven_repository)/${group//.//}/$artifact/$version/$artifact-$version.jar
+  download "$url" "$2" && download "$url.sha1" "$2.sha1" || return 1
+  [ "$(sha1sum <"$2" | cut -c 1-40)" = "$(cut -c 1-40 "$2.sha1")" ] || { note "$1 has another checksum than its repository says"; return 1; }
+  rm -f "$2.sha1"
+}
+
+# `unzip_here FILE` with what there is.
+unzip_here() {
+  if have unzip; then
+    unzip -q -o "$1" >&2
+  elif have bsdtar; then
+    bsdtar -xf "$1" >&2
+  elif have python3; then
+    python3 -m zipfile -e "$1" . >&2
+  elif have jar; then
+    jar xf "$1" >&2
+  elif have busybox; then
+    busybox unzip -q -o "$1" >&2
+  else
+    note "there is no unzip, bsdtar, python3, jar or busybox to unpack a jar with"
+    return 1
+  fi
+}
+
 # The user that PostgreSQL's server runs as: it refuses root.
 unprivileged_user() {
   if ! is_root; then id -un; elif id -u postgres >/dev/null 2>&1; then echo postgres; else echo nobody; fi
