@@ -64,6 +64,9 @@ fn a_standard_error_that_cannot_be_written_changes_nothing() {
     let topic = ten(&broker, "unheard");
     let consume = format!("\"$K\" -C -b $B -t {topic} -e 2>/dev/full");
     assert_eq!(shell(&broker, &consume).expect_success().lines().len(), 10);
+    // What the libraries tell is told by their tasks.
+    let told = format!("\"$K\" -C -b $B -t {topic} -e -d all 2>/dev/full");
+    assert_eq!(shell(&broker, &told).expect_success().lines().len(), 10);
     for produce in ["-vvv", "-p 7", "-E /nowhere"] {
         let script = format!("echo 11 | \"$K\" -P -b $B -t {topic} {produce} 2>/dev/full");
         shell(&broker, &script).expect_code(if produce == "-vvv" { 0 } else { 1 });
@@ -73,6 +76,8 @@ fn a_standard_error_that_cannot_be_written_changes_nothing() {
     shell(&broker, &format!("\"$K\" topic create {created} -b $B 2>/dev/full")).expect_success();
     shell(&broker, "\"$K\" broker --config log.dirs=/nowhere -- false 2>/dev/full").expect_code(1);
     shell(&broker, "\"$K\" broker --config log.dirs=/nowhere -- true 2>/dev/full").expect_success();
+    let noisy = format!("\"$K\" broker -vv -- sh -c 'echo 1 | \"$K\" produce {topic}' 2>/dev/full");
+    shell(&broker, &noisy).expect_success();
 }
 
 #[test]

@@ -92,7 +92,12 @@ fn trace(common: &Common) {
 
 /// Shows on standard error what the libraries report.
 fn trace_at(level: LevelFilter) {
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    // As in `told`.
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .init();
 }
 
 fn tell_notices(common: &Common) {

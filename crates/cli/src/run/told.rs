@@ -1,6 +1,8 @@
 //! What the libraries tell, one line each on standard error. Warnings: what the client goes on from, and yet somebody
 //! should know, as a broker that cannot be reached, or records that a broker has lost. With `-d` what it does, by
 //! librdkafka's contexts and in the form of its log.
+//!
+//! The subscribers log no errors of their own: they would with `eprintln!`, which panics where stderr has failed already.
 
 use std::{
     fmt::{self, Debug, Write},
@@ -24,6 +26,7 @@ pub(super) fn warnings() {
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .event_format(OneLine)
         .init();
 }
@@ -33,6 +36,7 @@ pub(super) fn contexts(contexts: &[String]) {
     tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .event_format(OneLine)
         .finish()
         .with(targets(contexts))
