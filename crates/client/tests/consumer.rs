@@ -142,6 +142,8 @@ async fn check_fault(action: FaultAction, times: u64, partitions: i32) {
     }
     let mut config = ConsumerConfig::default();
     config.partition_max_bytes = 300;
+    // Each silence takes all of the time for a request.
+    config.unreachable_timeout = client.config().request_timeout * (times as u32 + 1);
     let ranges = client.resolve(&from_earliest("t", partitions), &config).await.unwrap();
     inject(&cluster, action, |fault| fault.api(ApiKey::Fetch).after(3).times(times)).await;
     let mut consumer = client.consume(ranges, config).unwrap();
