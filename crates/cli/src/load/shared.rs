@@ -162,7 +162,7 @@ impl Reporter {
         if let Err(error) = writeln!(std::io::stdout().lock(), "{fields}") {
             self.unwritten.get_or_init(|| {
                 let text = format!("writing events to standard output: {error}");
-                self.progress.suspend(|| eprintln!("kcopy: {text}; loading goes on without"));
+                self.progress.suspend(|| say!("kcopy: {text}; loading goes on without"));
                 text
             });
         }
