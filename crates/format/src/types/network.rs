@@ -71,9 +71,9 @@ fn classful_length(first: u8, count: usize) -> u8 {
         _ => 8,
     };
     let written = count as u8 * 8;
-    // Multicast networks are as long as they are written.
+    // That is what BIND's code does, for the first of the multicast networks only.
     match (first, by_class.max(written)) {
-        (224..=239, 8) if count == 1 => 4,
+        (224, 8) => 4,
         (_, length) => length,
     }
 }
@@ -200,6 +200,8 @@ mod tests {
             ("0.0.0.0/0", Some("0.0.0.0/0"), Some("0.0.0.0/0")),
             ("10", None, Some("10.0.0.0/8")),
             ("10.1", None, Some("10.1.0.0/16")),
+            ("224", None, Some("224.0.0.0/4")),
+            ("225", None, Some("225.0.0.0/8")),
             ("192.168", None, Some("192.168.0.0/24")),
             ("::1", Some("::1"), Some("::1/128")),
             ("2001:db8::/32", Some("2001:db8::/32"), Some("2001:db8::/32")),
