@@ -206,8 +206,12 @@ fn parse_iso(text: &[u8]) -> Option<i64> {
     let hour = cursor.digits(2, 2)?;
     cursor.one_of(b":")?;
     let minute = cursor.digits(2, 2)?;
-    let second = if cursor.one_of(b":").is_some() { cursor.digits(2, 2)? } else { 0 };
-    let fraction = if cursor.one_of(b".").is_some() { cursor.micros()? } else { 0 };
+    // Without seconds PostgreSQL takes a fraction to say that minutes and seconds are meant.
+    let (mut second, mut fraction) = (0, 0);
+    if cursor.one_of(b":").is_some() {
+        second = cursor.digits(2, 2)?;
+        fraction = if cursor.one_of(b".").is_some() { cursor.micros()? } else { 0 };
+    }
     let offset_seconds = cursor.offset()?;
     if !cursor.0.is_empty() || year == 0 {
         return None;
@@ -216,7 +220,8 @@ fn parse_iso(text: &[u8]) -> Option<i64> {
     let year = if before_christ { 1 - year } else { year };
     let in_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
     let is_beyond_minute = i64::from(second) * MICROS_PER_SECOND + fraction > 60 * MICROS_PER_SECOND;
-    if !(1..=12).contains(&month) || day == 0 || is_beyond_minute || minute > 59 || in_day > SECONDS_PER_DAY {
+    let is_beyond_day = in_day * MICROS_PER_SECOND + fraction > SECONDS_PER_DAY * MICROS_PER_SECOND;
+    if !(1..=12).contains(&month) || day == 0 || is_beyond_minute || minute > 59 || is_beyond_day {
         return None;
     }
     let days = days_from_civil(year, month, day);
@@ -275,10 +280,9 @@ impl Cursor<'_> {
             _ => return Some(0),
         };
         let hours = self.digits(2, 2)?;
-        self.one_of(b":");
-        let minutes = if self.0.is_empty() { 0 } else { self.digits(2, 2)? };
-        self.one_of(b":");
-        let seconds = if self.0.is_empty() { 0 } else { self.digits(2, 2)? };
+        let has_colon = self.one_of(b":").is_some();
+        let minutes = if has_colon || !self.0.is_empty() { self.digits(2, 2)? } else { 0 };
+        let seconds = if has_colon && self.one_of(b":").is_some() { self.digits(2, 2)? } else { 0 };
         (hours < 16 && minutes < 60 && seconds < 60)
             .then_some(sign * i64::from(hours * 3600 + minutes * 60 + seconds))
     }

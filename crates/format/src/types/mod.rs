@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `name` | from `character varying(20)[]` to a [`Type`] and back |
 //! | `codec` | text into binary and binary into text, for all types |
+//! | `fields` | what dates, times and intervals are cut into
 //! | `scalar`, `float`, `numeric`, `moment`, `interval`, `network`, `array` | the types |
 //! | `json` | from and to JSON values |
 //!
@@ -13,9 +14,12 @@
 //!
 //! What depends on where and when it is read is refused with a reason: times with a zone but without an offset,
 //! named time zones, dates whose order of day and month depends on `DateStyle`, `now` and `today`.
+//! So is what PostgreSQL's versions take differently, and what means something else to it than to its reader: in
+//! `01:05 PM-05` it sees a time zone named `PM-05`, in `01:00 1.5 days` it forgets the half day.
 
 mod array;
 mod codec;
+mod fields;
 mod float;
 mod interval;
 mod json;

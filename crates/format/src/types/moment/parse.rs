@@ -3,7 +3,7 @@
 use super::{MICROS_PER_DAY, MICROS_PER_SECOND, Refusal};
 use crate::{
     datetime::{civil_from_days, days_from_civil, micros_of_fraction},
-    types::scalar::trim,
+    types::fields::{Field, Fields, Kind, plain},
 };
 
 const NO_MOMENT: Refusal = "not a date or time";
@@ -53,17 +53,17 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// `is_time`: a bare number is a time of day.
+    /// `is_time`: only what a time of day may consist of.
     pub(super) fn parse(text: &[u8], is_time: bool) -> Result<Moment, Refusal> {
-        let text = trim(text);
-        if text.len() > 200 || !text.is_ascii() {
-            return Err(NO_MOMENT);
+        let mut fields = Fields::of(text)?;
+        let mut reader = Reader { is_time, ..Reader::default() };
+        let (mut count, mut next) = (0, fields.next()?);
+        while let Some(field) = next {
+            next = fields.next()?;
+            reader.field(&field, count == 0, next.map(|field| field.kind))?;
+            count += 1;
         }
-        let mut reader = Reader { rest: text, is_time, ..Reader::default() };
-        while !reader.rest.is_empty() {
-            reader.token()?;
-        }
-        reader.finish()
+        reader.finish(count)
     }
 
     pub(super) fn is_infinite(&self) -> bool {
@@ -71,22 +71,37 @@ impl Moment {
     }
 }
 
+/// What the word before a number has said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Behind a T.
+    Time,
+    /// Behind a J.
+    JulianDay,
+}
+
+/// What has been read so far. PostgreSQL looks at it, too, to know what the next field is.
 #[derive(Default)]
-struct Reader<'a> {
-    rest: &'a [u8],
+struct Reader {
     is_time: bool,
     year: Option<i64>,
+    /// Of the years 1970 to 2069, unless it is before Christ.
+    is_short_year: bool,
     month: Option<i64>,
     day: Option<i64>,
     day_of_year: Option<i64>,
+    /// A number at the beginning that is a day if the name of a month follows.
+    perhaps_day: Option<i64>,
     special: Option<Day>,
+    is_epoch: bool,
     before_christ: Option<bool>,
     time: Option<i64>,
+    /// As it is written: 60 seconds make another of it.
+    hour: i64,
     afternoon: Option<bool>,
     offset: Option<i32>,
-    weekday: bool,
-    /// A T stands before what follows.
-    after_t: bool,
+    weekday: Option<()>,
+    expected: Option<Expected>,
 }
 
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {
@@ -96,93 +111,100 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Refusal> {
     }
 }
 
-impl<'a> Reader<'a> {
-    fn token(&mut self) -> Result<(), Refusal> {
-        match self.rest[0] {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b',' => {
-                self.rest = &self.rest[1..];
-                Ok(())
+impl Reader {
+    fn field(&mut self, field: &Field<'_>, is_first: bool, next: Option<Kind>) -> Result<(), Refusal> {
+        match (field.kind, self.expected.take()) {
+            (Kind::Number, expected) => self.number(field.text, expected),
+            (Kind::Time, None | Some(Expected::Time)) => self.clock(field.text),
+            (Kind::Date, None) if self.is_time && is_first && next == Some(Kind::Time) => {
+                self.date(field.text)
             }
-            b'0'..=b'9' => self.number(),
-            b'+' | b'-' => self.signed(),
-            byte if byte.is_ascii_alphabetic() => self.word(),
+            (Kind::Date, None) if !self.is_time && !self.has_month_and_day() => {
+                // PostgreSQL takes nothing but a zone before a date with delimiters.
+                match self.has_part_of_date() || self.has_part_of_time() || self.weekday.is_some() {
+                    true => Err("a date with delimiters comes before everything else"),
+                    false => self.date(field.text),
+                }
+            }
+            // For a time of day some versions take no T before it.
+            (Kind::Date, Some(Expected::Time)) if self.is_time => Err(NO_MOMENT),
+            (Kind::Date, None | Some(Expected::Time)) => self.clock_with_offset(field.text),
+            (Kind::Signed, None) => {
+                let offset = offset(field.text)?;
+                set(&mut self.offset, if field.is_negative { -offset } else { offset })
+            }
+            (Kind::SignedWord, None) if field.is_negative && field.text.eq_ignore_ascii_case(b"infinity") => {
+                set(&mut self.special, Day::NegativeInfinity)
+            }
+            (Kind::Word, None) => self.word(field.text, next),
             _ => Err(NO_MOMENT),
         }
     }
 
-    fn digits(&mut self) -> &'a [u8] {
-        let len = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (digits, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        digits
+    fn has_part_of_date(&self) -> bool {
+        let parts = [self.year, self.month, self.day, self.day_of_year, self.perhaps_day];
+        parts.iter().any(Option::is_some) || self.special.is_some()
     }
 
-    fn letters(&mut self) -> &'a [u8] {
-        let len = self.rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let (letters, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        letters
+    fn has_month_and_day(&self) -> bool {
+        (self.month.is_some() && self.day.is_some()) || self.day_of_year.is_some() || self.special.is_some()
     }
 
-    fn take(&mut self, wanted: u8) -> bool {
-        let found = self.rest.first() == Some(&wanted);
-        self.rest = &self.rest[usize::from(found)..];
-        found
+    fn has_date(&self) -> bool {
+        self.special.is_some() || (self.year.is_some() && self.has_month_and_day())
     }
 
-    fn has_day(&self) -> bool {
-        self.day.is_some() || self.day_of_year.is_some() || self.special.is_some()
+    fn has_part_of_time(&self) -> bool {
+        self.time.is_some() || self.afternoon.is_some() || self.before_christ.is_some()
     }
 
-    fn number(&mut self) -> Result<(), Refusal> {
-        let digits = self.digits();
-        match self.rest.first() {
-            Some(b':') => self.clock(digits),
-            Some(&delimiter @ (b'-' | b'/' | b'.')) if !self.has_day() && !self.is_clock(digits) => {
-                self.date(digits, delimiter)
+    /// A date with delimiters. Its first number has at least three digits and is the year, or a month is named.
+    fn date(&mut self, text: &[u8]) -> Result<(), Refusal> {
+        let delimiter = *text.iter().find(|byte| !byte.is_ascii_alphanumeric()).ok_or(NO_MOMENT)?;
+        let mut parts = text.split(|byte| *byte == delimiter);
+        let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        if parts.next().is_some() {
+            return Err(NO_MOMENT);
+        }
+        match (first, second.ok_or(NO_MOMENT)?, third) {
+            (year, month, Some(day)) if is_number(first) && is_number(month) => {
+                if year.len() < 3 {
+                    return Err(AMBIGUOUS);
+                }
+                if month.len() > 2 || day.len() > 2 {
+                    return Err(NO_MOMENT);
+                }
+                self.month = Some(number(month)?);
+                self.set_year_and_day(year, day)
             }
-            _ => self.bare(digits),
+            (one, name, Some(other)) if is_number(one) => self.named_date(name, one, other),
+            (name, one, Some(other)) => self.named_date(name, one, other),
+            (year, day, None) => {
+                if year.len() < 3 || day.len() != 3 {
+                    return Err(if month(year).is_some() {
+                        NO_MOMENT
+                    } else {
+                        "a year, month or day is missing"
+                    });
+                }
+                self.year = Some(number(year)?);
+                set(&mut self.day_of_year, number(day)?)
+            }
         }
     }
 
-    /// `040506-08` and `040506.7` are no dates where a time is expected.
-    fn is_clock(&self, digits: &[u8]) -> bool {
-        (self.is_time || self.after_t) && digits.len() == 6
-    }
-
-    /// What follows the first number of a date with delimiters.
-    fn date(&mut self, first: &[u8], delimiter: u8) -> Result<(), Refusal> {
-        self.rest = &self.rest[1..];
-        if self.rest.first().is_some_and(u8::is_ascii_alphabetic) {
-            let month = month(self.letters()).ok_or(NO_MOMENT)?;
-            set(&mut self.month, month)?;
-            if !self.take(delimiter) {
-                return Err(NO_MOMENT);
-            }
-            let last = self.digits();
-            return match (first.len(), last.len()) {
-                (3.., 1..=2) => self.set_year_and_day(first, last),
-                (1..=2, 3..) => self.set_year_and_day(last, first),
-                _ => Err(AMBIGUOUS),
-            };
+    /// The name of a month, and two numbers that are year and day.
+    fn named_date(&mut self, name: &[u8], one: &[u8], other: &[u8]) -> Result<(), Refusal> {
+        let Some(month) = month(name) else {
+            return Err(if self.time.is_some() { NAMED_ZONE } else { NO_MOMENT });
+        };
+        self.month = Some(month);
+        match (one.len(), other.len()) {
+            (3.., 1..=2) => self.set_year_and_day(one, other),
+            (1..=2, 3..) => self.set_year_and_day(other, one),
+            (1..=2, 1..=2) => Err(AMBIGUOUS),
+            _ => Err(NO_MOMENT),
         }
-        if first.len() < 3 {
-            return Err(AMBIGUOUS);
-        }
-        let second = self.digits();
-        if self.take(delimiter) {
-            let third = self.digits();
-            if !(1..=2).contains(&second.len()) || !(1..=2).contains(&third.len()) {
-                return Err(NO_MOMENT);
-            }
-            set(&mut self.month, number(second)?)?;
-            return self.set_year_and_day(first, third);
-        }
-        if second.len() != 3 {
-            return Err("a day is missing");
-        }
-        set(&mut self.year, number(first)?)?;
-        set(&mut self.day_of_year, number(second)?)
     }
 
     fn set_year_and_day(&mut self, year: &[u8], day: &[u8]) -> Result<(), Refusal> {
@@ -190,193 +212,173 @@ impl<'a> Reader<'a> {
         set(&mut self.day, number(day)?)
     }
 
+    /// `hhmmss-zz`, or the name of a time zone.
+    fn clock_with_offset(&mut self, text: &[u8]) -> Result<(), Refusal> {
+        if !text.first().is_some_and(u8::is_ascii_digit) {
+            return Err(NAMED_ZONE);
+        }
+        if !self.is_time && !self.has_date() {
+            return Err(NO_MOMENT);
+        }
+        let dash = text.iter().position(|byte| *byte == b'-').ok_or(NO_MOMENT)?;
+        self.joined_clock(&text[..dash])?;
+        let zone = &text[dash + 1..];
+        set(&mut self.offset, -offset(zone)?)
+    }
+
+    fn number(&mut self, text: &[u8], expected: Option<Expected>) -> Result<(), Refusal> {
+        let point = text.iter().position(|byte| *byte == b'.');
+        match (expected, point) {
+            (Some(Expected::JulianDay), None) => {
+                set(&mut self.special, Day::Number(JULIAN_EPOCH + number(text)?))
+            }
+            (Some(Expected::JulianDay), Some(_)) => Err(NO_MOMENT),
+            (Some(Expected::Time), _) => self.joined_clock(text),
+            _ if self.is_time => self.joined_clock(text),
+            (None, Some(_)) if !self.has_part_of_date() => {
+                match self.has_part_of_time() || self.weekday.is_some() {
+                    true => Err(NO_MOMENT),
+                    false => self.date(text),
+                }
+            }
+            (None, Some(_)) => self.joined_clock(text),
+            (None, None) => self.bare(text),
+        }
+    }
+
     /// A number without anything in it.
     fn bare(&mut self, digits: &[u8]) -> Result<(), Refusal> {
-        let is_clock = self.after_t || self.has_day() || (self.is_time && self.month.is_none());
-        match digits.len() {
-            // The year or day beside a month's name.
-            1..=2 if self.month.is_some() && self.day.is_none() => set(&mut self.day, number(digits)?),
-            3.. if self.month.is_some() && self.year.is_none() => set(&mut self.year, number(digits)?),
-            1..=2 if self.month.is_none() && !self.is_time && !self.has_day() && self.names_month() => {
-                set(&mut self.day, number(digits)?)
+        if self.has_date() {
+            return self.joined_clock(digits);
+        }
+        if digits.len() >= 6 && (self.time.is_none() || !self.has_part_of_date()) {
+            if self.has_part_of_date() {
+                return Err("a year of so many digits needs a time of day before it, or - behind it");
             }
-            4 if self.month.is_none() && !self.is_time && !self.has_day() && self.names_month() => {
-                set(&mut self.year, number(digits)?)
-            }
-            6 | 4 if is_clock && self.time.is_none() => {
-                let at = |index: usize| number(digits.get(index..index + 2).unwrap_or(b"0"));
-                let fraction = if digits.len() == 6 { self.fraction()? } else { 0 };
-                self.set_time(at(0)?, at(2)?, at(4)?, fraction)
-            }
-            8 if !self.has_day() => {
-                set(&mut self.month, number(&digits[4..6])?)?;
-                self.set_year_and_day(&digits[..4], &digits[6..])
-            }
-            6 if !self.has_day() && self.month.is_none() => {
-                let year = number(&digits[..2])?;
-                set(&mut self.year, if year < 70 { 2000 + year } else { 1900 + year })?;
-                set(&mut self.month, number(&digits[2..4])?)?;
-                set(&mut self.day, number(&digits[4..])?)
-            }
-            1..=2 if self.month.is_some() => Err(AMBIGUOUS),
+            let (year, rest) = digits.split_at(digits.len() - 4);
+            self.is_short_year = year.len() == 2;
+            self.month = Some(number(&rest[..2])?);
+            return self.set_year_and_day(year, &rest[2..]);
+        }
+        let value = number(digits)?;
+        let is_year = digits.len() > 2;
+        match (self.year, self.month, self.day) {
+            _ if self.perhaps_day.is_some() => Err(AMBIGUOUS),
+            (None, _, _) if is_year => set(&mut self.year, value),
+            (None, None, None) => set(&mut self.perhaps_day, value),
+            (_, Some(_), None) if !is_year => set(&mut self.day, value),
+            _ => Err(AMBIGUOUS),
+        }
+    }
+
+    /// `hh:mm[:ss[.fff]]`.
+    fn clock(&mut self, text: &[u8]) -> Result<(), Refusal> {
+        let mut parts = text.split(|byte| *byte == b':');
+        let two_digits =
+            |part: Option<&[u8]>| part.filter(|digits| digits.len() <= 2).map_or(Err(NO_MOMENT), number);
+        let (hours, minutes) = (two_digits(parts.next())?, two_digits(parts.next())?);
+        let (mut seconds, mut fraction) = (0, 0);
+        if let Some(part) = parts.next() {
+            let (whole, behind) = cut_fraction(part)?;
+            seconds = two_digits(Some(whole))?;
+            fraction = behind;
+        }
+        if parts.next().is_some() {
+            return Err(NO_MOMENT);
+        }
+        self.set_time(hours, minutes, seconds, fraction)
+    }
+
+    /// `hhmm`, `hhmmss`, `hhmmss.fff`.
+    fn joined_clock(&mut self, text: &[u8]) -> Result<(), Refusal> {
+        let (digits, fraction) = cut_fraction(text)?;
+        let at = |index: usize| number(digits.get(index..index + 2).unwrap_or(b"0"));
+        match (digits.len(), text.len()) {
+            (6, _) | (4, 4) => self.set_time(at(0)?, at(2)?, at(4)?, fraction),
             _ => Err(NO_MOMENT),
         }
     }
 
-    /// Whether a month's name is still to come.
-    fn names_month(&self) -> bool {
-        let words = self.rest.split(|byte| !byte.is_ascii_alphabetic());
-        words.into_iter().any(|word| month(word).is_some())
-    }
-
-    /// `hh:mm[:ss[.fff]]`, behind the hours.
-    fn clock(&mut self, hours: &[u8]) -> Result<(), Refusal> {
-        self.rest = &self.rest[1..];
-        let minutes = self.digits();
-        if hours.len() > 2 || !(1..=2).contains(&minutes.len()) {
-            return Err(NO_MOMENT);
-        }
-        let (mut seconds, mut fraction) = (0, 0);
-        if self.take(b':') {
-            let digits = self.digits();
-            if !(1..=2).contains(&digits.len()) {
-                return Err(NO_MOMENT);
-            }
-            seconds = number(digits)?;
-            fraction = self.fraction()?;
-        }
-        self.set_time(number(hours)?, number(minutes)?, seconds, fraction)
-    }
-
-    fn fraction(&mut self) -> Result<i64, Refusal> {
-        if self.take(b'.') { Ok(micros_of_fraction(self.digits())) } else { Ok(0) }
-    }
-
     fn set_time(&mut self, hours: i64, minutes: i64, seconds: i64, fraction: i64) -> Result<(), Refusal> {
-        self.after_t = false;
         if hours > 24 || minutes > 59 || seconds * MICROS_PER_SECOND + fraction > 60 * MICROS_PER_SECOND {
             return Err(FIELD_OUT_OF_RANGE);
         }
         let micros = ((hours * 60 + minutes) * 60 + seconds) * MICROS_PER_SECOND + fraction;
-        if hours == 24 && micros > MICROS_PER_DAY {
+        if micros > MICROS_PER_DAY {
             return Err(FIELD_OUT_OF_RANGE);
         }
+        self.hour = hours;
         set(&mut self.time, micros)
     }
 
-    /// An offset from UTC, or `-infinity`.
-    fn signed(&mut self) -> Result<(), Refusal> {
-        let is_negative = self.rest[0] == b'-';
-        self.rest = &self.rest[1..];
-        if self.rest.first().is_some_and(u8::is_ascii_alphabetic) {
-            let word = self.letters();
-            if !word.eq_ignore_ascii_case(b"infinity") {
-                return Err(NO_MOMENT);
-            }
-            return set(&mut self.special, if is_negative { Day::NegativeInfinity } else { Day::Infinity });
-        }
-        if self.time.is_none() && !self.has_day() {
-            return Err(NO_MOMENT);
-        }
-        let digits = self.digits();
-        let (hours, minutes, seconds) = match digits.len() {
-            1..=2 if self.take(b':') => {
-                let minutes = self.digits();
-                let seconds = if self.take(b':') { self.digits() } else { b"0" };
-                (number(digits)?, number(minutes)?, number(seconds)?)
-            }
-            1..=2 => (number(digits)?, 0, 0),
-            3..=4 => (number(digits)? / 100, number(digits)? % 100, 0),
-            _ => return Err(NO_MOMENT),
-        };
-        if hours > 15 || minutes > 59 || seconds > 59 {
-            return Err(FIELD_OUT_OF_RANGE);
-        }
-        let offset = (hours * 3600 + minutes * 60 + seconds) as i32;
-        set(&mut self.offset, if is_negative { -offset } else { offset })
-    }
-
-    fn word(&mut self) -> Result<(), Refusal> {
-        let word = self.letters().to_ascii_lowercase();
-        let next_is_digit = self.rest.first().is_some_and(u8::is_ascii_digit);
-        match word.as_slice() {
-            b"t" if next_is_digit && self.time.is_none() => {
-                self.after_t = true;
-                return Ok(());
-            }
-            b"j" if next_is_digit && !self.has_day() => {
-                let day = number(self.digits())?;
-                return set(&mut self.special, Day::Number(JULIAN_EPOCH + day));
-            }
-            b"z" | b"zulu" | b"utc" | b"gmt" | b"ut" => {
-                if matches!(self.rest.first(), Some(b'+' | b'-' | b'0'..=b'9')) {
-                    return Err(NAMED_ZONE);
-                }
-                return set(&mut self.offset, 0);
-            }
-            b"am" => return set(&mut self.afternoon, false),
-            b"pm" => return set(&mut self.afternoon, true),
-            b"bc" => return set(&mut self.before_christ, true),
-            b"ad" => return set(&mut self.before_christ, false),
-            b"infinity" => return set(&mut self.special, Day::Infinity),
-            b"epoch" if self.special.is_none() => {
-                self.special = Some(Day::Number(0));
-                set(&mut self.time, 0)?;
-                return set(&mut self.offset, 0);
-            }
-            b"allballs" => {
-                set(&mut self.time, 0)?;
-                return set(&mut self.offset, 0);
-            }
-            b"at" | b"on" => return Ok(()),
-            b"now" | b"today" | b"tomorrow" | b"yesterday" => return Err(DEPENDS_ON_NOW),
-            _ => {}
-        }
-        if next_is_digit {
-            return Err(NO_MOMENT);
-        }
-        if let Some(month) = month(&word) {
-            set(&mut self.month, month)?;
-            // Jan-08-1999.
-            if self.take(b'-') {
-                let day = self.digits();
-                if !self.take(b'-') || day.is_empty() || day.len() > 2 {
+    fn word(&mut self, word: &[u8], next: Option<Kind>) -> Result<(), Refusal> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"t" if matches!(next, Some(Kind::Number | Kind::Time | Kind::Date)) => {
+                if !self.is_time && !self.has_date() {
                     return Err(NO_MOMENT);
                 }
-                let year = self.digits();
-                return if year.len() > 2 { self.set_year_and_day(year, day) } else { Err(AMBIGUOUS) };
+                self.expected = Some(Expected::Time);
+                Ok(())
             }
-            return Ok(());
+            b"z" | b"zulu" | b"utc" | b"gmt" | b"ut" => set(&mut self.offset, 0),
+            b"am" => set(&mut self.afternoon, false),
+            b"pm" => set(&mut self.afternoon, true),
+            b"allballs" => {
+                set(&mut self.time, 0)?;
+                set(&mut self.offset, 0)
+            }
+            b"at" | b"on" => Ok(()),
+            b"now" | b"today" | b"tomorrow" | b"yesterday" => Err(DEPENDS_ON_NOW),
+            word if self.is_time => Err(if word.len() >= 3 { NAMED_ZONE } else { NO_MOMENT }),
+            b"j" if next == Some(Kind::Number) && !self.has_part_of_date() => {
+                self.expected = Some(Expected::JulianDay);
+                Ok(())
+            }
+            b"bc" => set(&mut self.before_christ, true),
+            b"ad" => set(&mut self.before_christ, false),
+            b"infinity" => set(&mut self.special, Day::Infinity),
+            b"epoch" => {
+                self.is_epoch = true;
+                set(&mut self.time, 0)?;
+                set(&mut self.offset, 0)?;
+                set(&mut self.special, Day::Number(0))
+            }
+            word => self.name(word),
         }
-        if !self.weekday && is_weekday(&word) {
-            self.weekday = true;
-            // `Thu.` is possible, too.
-            return Ok(());
-        }
-        let is_zone = self.time.is_some() && (word.len() >= 3 || self.rest.first() == Some(&b'/'));
-        Err(if is_zone { NAMED_ZONE } else { NO_MOMENT })
     }
 
-    fn finish(self) -> Result<Moment, Refusal> {
-        if self.after_t {
+    fn name(&mut self, word: &[u8]) -> Result<(), Refusal> {
+        if let Some(month) = month(word) {
+            if let Some(day) = self.perhaps_day.take() {
+                set(&mut self.day, day)?;
+            }
+            return set(&mut self.month, month);
+        }
+        if is_weekday(word) {
+            return set(&mut self.weekday, ());
+        }
+        Err(if self.time.is_some() && word.len() >= 3 { NAMED_ZONE } else { NO_MOMENT })
+    }
+
+    fn finish(self, fields: usize) -> Result<Moment, Refusal> {
+        if self.expected.is_some() {
             return Err(NO_MOMENT);
         }
         let day = match self.special {
-            Some(_) if self.year.is_some() || self.month.is_some() || self.day.is_some() => {
-                return Err(NO_MOMENT);
+            Some(_) if self.is_epoch && fields > 1 => return Err(NO_MOMENT),
+            Some(infinite @ (Day::Infinity | Day::NegativeInfinity)) if fields == 1 => {
+                return Ok(Moment { day: Some(infinite), time: None, offset: None });
             }
-            Some(Day::Number(day)) => Some(Day::Number(day)),
-            Some(infinite) => {
-                let is_alone = self.time.is_none() && self.offset.is_none() && self.before_christ.is_none();
-                return match is_alone && !self.weekday {
-                    true => Ok(Moment { day: Some(infinite), time: None, offset: None }),
-                    false => Err(NO_MOMENT),
-                };
+            Some(Day::Number(day))
+                if self.year.or(self.month).or(self.day).or(self.perhaps_day).is_none() =>
+            {
+                Some(Day::Number(day))
             }
+            Some(_) => return Err(NO_MOMENT),
             None => self.calendar_day()?,
         };
         let time = match (self.time, self.afternoon) {
-            (Some(time), Some(afternoon)) => Some(on_half_a_day(time, afternoon)?),
+            (Some(time), Some(afternoon)) => Some(on_half_a_day(time, self.hour, afternoon)?),
             (None, Some(_)) => return Err(NO_MOMENT),
             (time, None) => time,
         };
@@ -387,16 +389,24 @@ impl<'a> Reader<'a> {
     }
 
     fn calendar_day(&self) -> Result<Option<Day>, Refusal> {
-        let is_none = self.year.is_none() && self.month.is_none() && self.day.is_none();
-        if is_none && self.day_of_year.is_none() {
+        if !self.has_part_of_date() {
             return if self.before_christ.is_none() { Ok(None) } else { Err(NO_MOMENT) };
         }
         let year = self.year.ok_or("a year is missing")?;
-        if year == 0 || year > MAX_YEAR {
+        let is_zero = year == 0 && (!self.is_short_year || self.before_christ == Some(true));
+        if is_zero || year > MAX_YEAR {
             return Err(FIELD_OUT_OF_RANGE);
         }
-        let year = if self.before_christ == Some(true) { 1 - year } else { year };
+        let year = match (self.before_christ, self.is_short_year) {
+            (Some(true), _) => 1 - year,
+            (_, true) if year < 70 => 2000 + year,
+            (_, true) => 1900 + year,
+            _ => year,
+        };
         if let Some(day_of_year) = self.day_of_year {
+            if self.month.or(self.day).is_some() {
+                return Err(NO_MOMENT);
+            }
             let days = days_from_civil(year, 1, 1) + day_of_year - 1;
             let is_right = day_of_year > 0 && civil_from_days(days).0 == year;
             return if is_right { Ok(Some(Day::Number(days))) } else { Err(FIELD_OUT_OF_RANGE) };
@@ -416,24 +426,61 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn on_half_a_day(time: i64, afternoon: bool) -> Result<i64, Refusal> {
-    let hour = MICROS_PER_SECOND * 3600;
-    match (time / hour, afternoon) {
+fn on_half_a_day(time: i64, hour: i64, afternoon: bool) -> Result<i64, Refusal> {
+    let half = MICROS_PER_DAY / 2;
+    match (hour, afternoon) {
         (13.., _) => Err(FIELD_OUT_OF_RANGE),
-        (12, false) => Ok(time - 12 * hour),
+        (12, false) => Ok(time - half),
         (12, true) | (_, false) => Ok(time),
-        (_, true) => Ok(time + 12 * hour),
+        (_, true) => Ok(time + half),
     }
 }
 
+fn is_number(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit)
+}
+
 fn number(digits: &[u8]) -> Result<i64, Refusal> {
-    if digits.is_empty() {
+    match plain(digits) {
+        Some(_) if digits.len() > 9 => Err(FIELD_OUT_OF_RANGE),
+        Some(number) => Ok(number),
+        None => Err(NO_MOMENT),
+    }
+}
+
+/// The digits before a point, and those behind it as microseconds. A point without digits is not for all versions.
+fn cut_fraction(text: &[u8]) -> Result<(&[u8], i64), Refusal> {
+    let Some(point) = text.iter().position(|byte| *byte == b'.') else { return Ok((text, 0)) };
+    let (whole, fraction) = (&text[..point], &text[point + 1..]);
+    if fraction.is_empty() || !is_number(fraction) {
         return Err(NO_MOMENT);
     }
-    if digits.len() > 9 {
+    Ok((whole, micros_of_fraction(fraction)))
+}
+
+/// Seconds of `hh`, `hhmm`, `hh:mm` or `hh:mm:ss`.
+fn offset(text: &[u8]) -> Result<i32, Refusal> {
+    let mut parts = text.split(|byte| *byte == b':');
+    let first = parts.next().unwrap_or_default();
+    let mut two_digits = || match parts.next() {
+        None => Ok(None),
+        Some(digits @ ([_] | [_, _])) => number(digits).map(Some),
+        Some(_) => Err(NO_MOMENT),
+    };
+    let (second, third) = (two_digits()?, two_digits()?);
+    if parts.next().is_some() {
+        return Err(NO_MOMENT);
+    }
+    let (hours, minutes) = match (first.len(), second) {
+        (1..=2, _) => (number(first)?, second.unwrap_or(0)),
+        (3..=4, None) => (number(first)? / 100, number(first)? % 100),
+        _ => return Err(NO_MOMENT),
+    };
+    let seconds = third.unwrap_or(0);
+    if hours > 15 || minutes > 59 || seconds > 59 {
         return Err(FIELD_OUT_OF_RANGE);
     }
-    Ok(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+    Ok((hours * 3600 + minutes * 60 + seconds) as i32)
 }
 
 fn month(word: &[u8]) -> Option<i64> {
@@ -446,7 +493,7 @@ fn month(word: &[u8]) -> Option<i64> {
 }
 
 fn is_weekday(word: &[u8]) -> bool {
-    let short = ["tues", "wednes", "weds", "thur", "thurs"];
+    let short = ["tues", "weds", "thur", "thurs"];
     WEEKDAYS.iter().any(|name| word == name.as_bytes() || word == &name.as_bytes()[..3])
         || short.iter().any(|name| word == name.as_bytes())
 }
