@@ -1,6 +1,8 @@
 //! Typed columns beside PostgreSQL itself: the same values, or the same refusal, in every format of COPY.
 
 mod edges;
+mod fuzz;
+mod generate;
 
 use std::io::Write;
 
