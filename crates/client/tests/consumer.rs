@@ -433,6 +433,33 @@ async fn a_round_trip_costs_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn from_far_away_more_fetches_are_under_way() {
+    let cluster = in_memory(1).topic("t", 8).start().await.unwrap();
+    let near = client(&cluster).await;
+    for partition in 0..8 {
+        for from in 0..20 {
+            produce(&near, "t", partition, from * 10..from * 10 + 10).await;
+        }
+    }
+    cluster.set_round_trip(Duration::from_millis(5)).await.unwrap();
+    let far = client(&cluster).await;
+    let mut times = Vec::new();
+    for client in [near, far] {
+        let mut config = ConsumerConfig::default();
+        // A batch for each fetch.
+        config.fetch_max_bytes = 1;
+        let ranges = client.resolve(&from_earliest("t", 8), &config).await.unwrap();
+        let before = Instant::now();
+        let mut consumer = client.consume(ranges, config).unwrap();
+        let report = read_to_end(&mut consumer).await.unwrap();
+        assert!((0..8).all(|partition| report.records[&partition] == numbered(0..200)));
+        times.push(before.elapsed().as_millis());
+    }
+    // The first client met the cluster when it was near. Each of three shares has three partitions, or each of eight one.
+    assert!(times[0] >= 3 * 20 * 5 && times[1] <= 20 * 5 + 20, "{times:?} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn assignments_are_checked() {
     let cluster = in_memory(1).topic("t", 1).start().await.unwrap();
     let client = client(&cluster).await;

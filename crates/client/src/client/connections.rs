@@ -108,6 +108,16 @@ impl Connections {
         })
     }
 
+    /// How far away the nearest broker is that there is a connection to; zero if there is none.
+    pub(super) fn round_trip(&self) -> Duration {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = slots.values().filter_map(|slot| match &*slot.outcome.borrow() {
+            Outcome::Open(connection) => Some(connection.round_trip()),
+            _ => None,
+        });
+        open.min().unwrap_or_default()
+    }
+
     fn open(&self, address: &HostPort, lane: Lane) -> Option<Connection> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         match &*slots.get(&(address.clone(), lane))?.outcome.borrow() {

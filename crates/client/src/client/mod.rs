@@ -193,6 +193,11 @@ impl Client {
         self.0.connections.any(&addresses).await
     }
 
+    /// How far away the nearest broker is, as far as it is known.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.0.connections.round_trip()
+    }
+
     /// What is known of the cluster now, without asking.
     pub fn metadata(&self) -> Arc<Metadata> {
         Arc::clone(&self.0.metadata.lock().unwrap_or_else(PoisonError::into_inner))

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -52,6 +52,8 @@ struct Handle {
     next_correlation_id: AtomicI32,
     client_id: String,
     request_timeout: Duration,
+    /// How long the quickest answer took, in nanoseconds.
+    quickest: AtomicU64,
 }
 
 /// What the handles and the task share.
@@ -123,6 +125,7 @@ impl Connection {
             next_correlation_id: AtomicI32::new(0),
             client_id: options.client_id.clone(),
             request_timeout: options.request_timeout,
+            quickest: AtomicU64::new(u64::MAX),
         }));
         let versions = negotiate::negotiate(&connection).await?;
         // Nobody else has the handle yet, so this is the only one to set it.
@@ -193,7 +196,20 @@ impl Connection {
     /// The connection broke, the answer did not come in time, or it was malformed.
     pub async fn request<R: Request>(&self, request: &R) -> Result<R::Response> {
         let version = self.version_of::<R>()?;
-        self.send(request, version, self.0.request_timeout).await?.await
+        let sent = Instant::now();
+        let answer = self.send(request, version, self.0.request_timeout).await?.await;
+        self.answered(sent);
+        answer
+    }
+
+    fn answered(&self, sent: Instant) {
+        let nanos = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.0.quickest.fetch_min(nanos, Ordering::Relaxed);
+    }
+
+    /// How far away the broker is: the time of the quickest answer until now to a request that was waited for.
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_nanos(self.0.quickest.load(Ordering::Relaxed))
     }
 
     /// As [`Connection::request`], but once this returns the request is in the queue, in the order of
@@ -308,8 +324,11 @@ async fn raw<R: Request>(connection: &Connection, request: &R, version: i16) -> 
     debug_assert!(R::VERSIONS.contains(&version), "{} v{version}", R::NAME);
     let (sender, answer) = oneshot::channel();
     let timeout = connection.0.request_timeout;
+    let sent = Instant::now();
     connection.submit(request, version, timeout, Answer::Frame(sender)).await?;
-    match answer.await {
+    let answer = answer.await;
+    connection.answered(sent);
+    match answer {
         Ok(result) => result,
         Err(_) => Err(connection.ended(R::API_KEY, version)),
     }

@@ -28,8 +28,8 @@ pub struct ConsumerConfig {
     pub min_bytes: usize,
     /// How long the broker may wait for data; default 500 ms. Reading to a pinned end never waits.
     pub max_wait: Duration,
-    /// What may lie fetched and not yet handed out, over all partitions, in bytes; default 40 MiB. More
-    /// helps where the network is far away; memory use grows with it.
+    /// What may lie fetched and not yet handed out, over all partitions, in bytes; default 48 MiB, of which
+    /// half is used unless the brokers are far away (2 ms). Memory use grows with it.
     pub prefetch_bytes: usize,
     /// Whether the checksum of each batch is checked; default yes.
     pub check_crcs: bool,
@@ -50,7 +50,7 @@ impl Default for ConsumerConfig {
             partition_max_bytes: 4 << 20,
             min_bytes: 1,
             max_wait: Duration::from_millis(500),
-            prefetch_bytes: 40 << 20,
+            prefetch_bytes: 48 << 20,
             check_crcs: true,
             max_decompressed_bytes: DEFAULT_MAX_DECOMPRESSED_BYTES,
             offset_reset: OffsetReset::Error,

@@ -61,6 +61,8 @@ pub(super) struct Driver {
     pub(super) waits: bool,
     /// How many fetches from the same leader take turns, each with its share of the partitions.
     pub(super) turns: usize,
+    /// The part of `prefetch_bytes` that is of use.
+    pub(super) budget_bytes: usize,
     /// Ends that are reached before anything is fetched.
     ends: Vec<RawEvent>,
     sender: mpsc::Sender<Delivery>,
@@ -139,6 +141,7 @@ impl Driver {
             partitions.push(partition);
         }
         let now = Instant::now();
+        let budget_bytes = (config.prefetch_bytes / 2).max(1);
         Ok(Driver {
             client,
             config,
@@ -157,6 +160,7 @@ impl Driver {
             },
             waits,
             turns: 1,
+            budget_bytes,
             ends,
             sender,
         })
@@ -265,7 +269,7 @@ impl Driver {
     fn fetch(&mut self, place: Place, connection: Connection) -> Result<bool> {
         let max_bytes = self.fetch_bytes();
         let under_way: usize = self.brokers.values().map(Broker::bytes_under_way).sum();
-        let is_over = |held: usize| held > 0 && held + under_way + max_bytes > self.config.prefetch_bytes;
+        let is_over = |held: usize| held > 0 && held + under_way + max_bytes > self.budget_bytes;
         if is_over(self.budget.held()) {
             self.budget.starve();
             // Looked at again, since the last of it may have been let go just before.
@@ -317,7 +321,7 @@ impl Driver {
     /// What a fetch may bring: those under way share three quarters of the budget, and the rest is for
     /// what lies ready.
     fn fetch_bytes(&self) -> usize {
-        let share = self.config.prefetch_bytes / 4 * 3 / self.brokers.len().max(1);
+        let share = self.budget_bytes / 4 * 3 / self.brokers.len().max(1);
         share
             .clamp(LEAST_FETCH_BYTES, self.config.fetch_max_bytes.max(LEAST_FETCH_BYTES))
             .min(self.config.fetch_max_bytes)
