@@ -108,7 +108,7 @@ fn stages_are_new_and_belong_to_the_program() {
     let mut loading = setting();
     let stage =
         "from kcopy.stage('mallory', 'v = value', array['text'], 'bait', null, '', 'beginning', null, 'fail',
-                                  null, null, null, false, false, true, 'text')";
+                                  null, null, null, false, false, false, 'text')";
     loading.database.execute("begin");
     let name = loading.database.value(&format!("select stage {stage}"));
     assert_eq!(loading.database.rows(&format!("select * from pg_temp.{name}")), ["1", "2"]);
