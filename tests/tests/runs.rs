@@ -1,9 +1,10 @@
 //! Runs that end for other reasons than the end of a topic, and runs without their standard descriptors.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use kcopy_tests::{Broker, Running, kill, program, run};
@@ -400,6 +401,70 @@ fn a_record_that_is_too_large_has_its_line() {
     // What is not sent is not copied.
     let arguments = [&["-P", "-E", "-T", "-t", &topic], &limit[..]].concat();
     assert_eq!(broker.kcat(&arguments, input.as_bytes()).expect_code(1).text(), "one\nfour\n");
+}
+
+#[test]
+fn what_is_not_delivered_is_told_while_more_is_waited_for() {
+    let broker = Broker::start();
+    let topic = broker.topic("refused");
+    let mut create = program("kcopy");
+    create.args(["topic", "create", &topic, "--config", "max.message.bytes=300", "-b", broker.bootstrap()]);
+    run(&mut create).expect_success();
+    let refused = [&[b'x'; 1000][..], b"\n"].concat();
+
+    let mut command = program("kcopy");
+    let mut ours = Running::start(command.args(["produce", &topic, "-b", broker.bootstrap()]));
+    ours.write(b"before\n");
+    ours.write(&refused);
+    // Its standard input stays open.
+    assert!(ours.ends_within(Duration::from_secs(20)), "it waits for more");
+    let output = ours.finish().expect_code(1);
+    assert!(output.stderr.contains("not delivered: 1 record for"), "{}", output.stderr);
+
+    let mut kcat = program("kcat")
+        .args(["-P", "-t", &topic, "-b", broker.bootstrap()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kcat starts");
+    let mut stdin = kcat.stdin.take().expect("its standard input");
+    stdin.write_all(&refused).expect("a line");
+    let mut told = String::new();
+    let mut stderr = BufReader::new(kcat.stderr.take().expect("its standard error"));
+    stderr.read_line(&mut told).expect("a line");
+    assert!(told.starts_with("% Delivery failed for message: "), "{told}");
+    stdin.write_all(b"after\n").expect("a line");
+    drop(stdin);
+    assert_eq!(kcat.wait().expect("its end").code(), Some(1));
+    let all = broker.kcat(&["-C", "-q", "-e", "-t", &topic], b"").expect_success();
+    assert_eq!(all.lines(), ["before", "after"]);
+}
+
+#[test]
+fn a_buffer_is_never_smaller_than_a_message() {
+    let broker = Broker::start();
+    let topic = broker.create("buffer", 1);
+    for property in ["queue.buffering.max.kbytes=1", "message.max.bytes=100000000"] {
+        broker.kcat(&["-P", "-t", &topic, "-X", property], b"m\n").expect_success();
+    }
+}
+
+#[test]
+fn nohup_keeps_hang_ups_from_the_broker() {
+    let kcopy = program("kcopy");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(kcopy.get_program())
+        .args(["broker", "--listen", "0"]);
+    let mut broker = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("kcopy starts");
+    let mut servers = String::new();
+    BufReader::new(broker.stdout.take().expect("stdout")).read_line(&mut servers).expect("a line");
+    assert!(kill(broker.id(), Signal::HUP));
+    let mut list = program("kcopy");
+    run(list.args(["topic", "list", "-b", servers.trim()])).expect_success();
+    assert!(kill(broker.id(), Signal::TERM));
+    assert_eq!(broker.wait().expect("an end").code(), Some(0));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::plan::{BrokerPlan, Plan, parse_key_value};
 
 /// An in-memory Kafka, for tests and for trying things out
 ///
-/// Prints its bootstrap servers on stdout once it answers, and runs until SIGTERM or SIGINT. With a command it
+/// Prints its bootstrap servers on stdout once it answers, and runs until SIGTERM, SIGINT, SIGQUIT or SIGHUP (not where
+/// nohup has that ignored). With a command it
 /// picks free ports, sets KCOPY_BROKERS, BOOTSTRAP_SERVERS and KAFKA_BOOTSTRAP_SERVERS for it, stops with it,
 /// and exits with its code.
 #[derive(Debug, clap::Args)]

@@ -26,7 +26,7 @@ pub use self::{
     stdout::{ReaderGone, Stdout, leave_reader_to_writes, set_last_words, watch_reader},
 };
 pub(crate) use self::{
-    signals::heed_termination,
+    signals::{heed_termination, ignores_hang_up},
     stderr::{say, say_line, say_text},
 };
 

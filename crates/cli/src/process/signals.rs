@@ -11,6 +11,14 @@ pub(crate) fn heed_termination() {
     }
 }
 
+/// Whether the process was started with SIGHUP ignored, as by nohup, and nothing has changed that since.
+pub(crate) fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (libc::SIGHUP - 1)) != 0
+}
+
 #[allow(unsafe_code)]
 fn default_effect(signal: libc::c_int) {
     // SAFETY: the default effect is no handler: nothing of ours runs when the signal comes. The call only fails for

@@ -17,7 +17,11 @@ use tokio::{
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
-use crate::{control::Control, plan::BrokerPlan, process::say};
+use crate::{
+    control::Control,
+    plan::BrokerPlan,
+    process::{self, say},
+};
 
 /// Runs the cluster until a signal comes, or the command beside it ends.
 ///
@@ -156,7 +160,8 @@ fn exit_code(status: ExitStatus) -> i32 {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
+    /// None where nohup has it ignored.
+    hang_up: Option<tokio::signal::unix::Signal>,
     quit: tokio::signal::unix::Signal,
     user: [tokio::signal::unix::Signal; 2],
 }
@@ -168,7 +173,7 @@ impl Signals {
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: if process::ignores_hang_up() { None } else { Some(listen(SignalKind::hangup())?) },
             quit: listen(SignalKind::quit())?,
             user: [listen(SignalKind::user_defined1())?, listen(SignalKind::user_defined2())?],
         })
@@ -179,10 +184,17 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
+            Some(_) = recv(&mut self.hang_up) => Signal::HUP,
             _ = self.quit.recv() => Signal::QUIT,
             _ = first.recv() => Signal::USR1,
             _ = second.recv() => Signal::USR2,
         }
+    }
+}
+
+async fn recv(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
     }
 }

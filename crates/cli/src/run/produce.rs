@@ -5,11 +5,15 @@ use std::{
     fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use kcopy_client::producer::{
-    Acks, AppendError, Appender, Position, Producer, ProducerConfig, Receipt, Record, Topic,
+    Acks, AppendError, Appender, DeliveryFailure, Position, Producer, ProducerConfig, Receipt, Record, Topic,
 };
 use kcopy_format::read::{InputRecord, RecordReader};
 use kcopy_wire::{
@@ -46,9 +50,11 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
     };
     let topic = session.block_on(producer.topic(&plan.topic))?;
     let network = session.into_background()?;
+    let watch = Watch::start(plan.common.grammar, producer.clone(), network.handle());
     let mut run = Run {
         plan,
         producer: &producer,
+        watch: &watch,
         handle: network.handle().clone(),
         topics: Topics { default: topic, others: HashMap::new() },
         fixed_headers: fixed_headers(plan),
@@ -60,6 +66,7 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
         progress: Progress::start(&plan.common, None),
     };
     let read = run.read_input();
+    watch.hand_over();
     run.progress.finish();
     let told = match &mut run.tee {
         Some(tee) => tee.flush().map_err(Failure::writing),
@@ -67,25 +74,82 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
     };
     let read = if run.refused > 0 { read.and(Err(Failure::AlreadyTold)) } else { read };
     let receipts = run.receipts.take();
-    let delivered = deliver(plan, producer, &network);
+    let delivered = deliver(plan, producer, &watch, &network);
     report(receipts.unwrap_or_default());
     read.and(told).and(delivered)
 }
 
-fn deliver(plan: &Produce, producer: Producer, _network: &Network) -> Result<(), Failure> {
+fn deliver(plan: &Produce, producer: Producer, watch: &Watch, _network: &Network) -> Result<(), Failure> {
     let flushed = producer.flush_blocking();
     let failures = producer.take_failures();
-    for failure in &failures {
-        match plan.common.grammar {
+    tell(plan.common.grammar, &failures);
+    let closed = producer.close_blocking();
+    if !failures.is_empty() || watch.has_told.load(Ordering::Acquire) {
+        return Err(Failure::AlreadyTold);
+    }
+    flushed.and(closed).map_err(Failure::from)
+}
+
+fn tell(grammar: Grammar, failures: &[DeliveryFailure]) {
+    for failure in failures {
+        match grammar {
             Grammar::Kcat => say!("% Delivery failed for message: {failure}"),
             _ => say!("kcopy: error: not delivered: {failure}"),
         }
     }
-    let closed = producer.close_blocking();
-    if !failures.is_empty() {
-        return Err(Failure::AlreadyTold);
+}
+
+/// Tells what could not be delivered while more input is waited for, which may take days. In kcopy's own grammar the
+/// run ends then; kcat goes on.
+struct Watch {
+    /// Whoever sets this ends the run.
+    is_ending: Arc<AtomicBool>,
+    has_told: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn start(grammar: Grammar, producer: Producer, network: &Handle) -> Watch {
+        let watch = Watch { is_ending: Arc::default(), has_told: Arc::default() };
+        let (is_ending, has_told) = (watch.is_ending.clone(), watch.has_told.clone());
+        network.spawn(async move {
+            loop {
+                producer.failed().await;
+                if grammar == Grammar::Kcopy {
+                    if is_ending.swap(true, Ordering::AcqRel) {
+                        return;
+                    }
+                    // The rest is settled as well: what is told is all that is missing of what was read.
+                    let _ = producer.flush().await;
+                    tell(grammar, &producer.take_failures());
+                    std::process::exit(1);
+                }
+                // Before the failures are taken: whoever finds none must know.
+                has_told.store(true, Ordering::Release);
+                tell(grammar, &producer.take_failures());
+            }
+        });
+        watch
     }
-    flushed.and(closed).map_err(Failure::from)
+
+    /// From here on the caller ends the run; does not return where the watch does.
+    fn hand_over(&self) {
+        if self.is_ending.swap(true, Ordering::AcqRel) {
+            self.wait_for_the_end();
+        }
+    }
+
+    /// Does not return once the run is ending.
+    fn check(&self) {
+        if self.is_ending.load(Ordering::Acquire) {
+            self.wait_for_the_end();
+        }
+    }
+
+    fn wait_for_the_end(&self) -> ! {
+        loop {
+            std::thread::park();
+        }
+    }
 }
 
 /// What `-vv` shows of each record.
@@ -116,6 +180,7 @@ struct Topics {
 struct Run<'a> {
     plan: &'a Produce,
     producer: &'a Producer,
+    watch: &'a Watch,
     handle: Handle,
     topics: Topics,
     fixed_headers: HeadersBuf,
@@ -147,6 +212,7 @@ impl Run<'_> {
             let length =
                 input.read(reader.space()).map_err(|error| Failure::Told(format!("{name}: {error}")))?;
             reader.filled(length);
+            self.watch.check();
             self.append_all(&mut reader)?;
         }
         // A server whose pipe breaks while it writes fails the whole COPY.
@@ -400,10 +466,20 @@ fn producer_config(plan: &Produce) -> Result<ProducerConfig, Failure> {
         retry_backoff: properties.retry_backoff;
         retry_backoff_max: properties.retry_backoff_max;
         partitioner: properties.partitioner.map(partitioner);
-        buffer_bytes: properties.queue_buffering_max_bytes;
+        buffer_bytes: buffer_bytes(properties);
     }
     builder = builder.compression_level(properties.compression_level);
     Ok(builder.build()?)
+}
+
+/// A buffer that is smaller than a message is as large as one: librdkafka takes it as well.
+fn buffer_bytes(properties: &ClientProperties) -> Option<usize> {
+    let defaults = ProducerConfig::default();
+    let message = properties.message_max_bytes.unwrap_or(defaults.max_message_bytes);
+    match properties.queue_buffering_max_bytes {
+        None if message <= defaults.buffer_bytes => None,
+        wanted => Some(wanted.unwrap_or_default().max(message)),
+    }
 }
 
 fn compression(codec: properties::CompressionType) -> Compression {

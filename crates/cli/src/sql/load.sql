@@ -343,7 +343,9 @@ BEGIN
         END;
         RETURN QUERY
             SELECT pair.topic, pair.target, compared.part, compared.next, compared.log_start, compared.log_end,
-                   CASE WHEN NOT compared.is_other THEN compared.log_end - coalesce(compared.next, compared.log_start) END,
+                   CASE WHEN NOT (compared.is_other OR coalesce(compared.next > compared.high, false) OR
+                                  (compared.gap IS NOT NULL AND compared.next >= compared.log_start))
+                        THEN compared.log_end - coalesce(compared.next, compared.log_start) END,
                    CASE WHEN trouble IS NOT NULL THEN trouble
                         WHEN compared.log_start IS NULL THEN 'the topic has no such partition any more'
                         WHEN compared.is_other THEN 'the position is one of another cluster, or of a topic that was deleted and made anew'

@@ -99,7 +99,7 @@ DECLARE
     holder text := 'kcopy_report_' || replace(gen_random_uuid()::text, '-', '');
     taken text;
     parsed jsonb;
-    escape text;
+    escaped text;
 BEGIN
     EXECUTE format('CREATE TEMPORARY TABLE %I (line text) ON COMMIT DROP', holder);
     EXECUTE format(
@@ -110,12 +110,12 @@ BEGIN
     EXECUTE format('SELECT line FROM pg_temp.%I', holder) INTO taken;
     IF kcopy.is_narrow() THEN
         -- What the encoding lacks stays as the escape that it is.
-        FOR escape IN SELECT DISTINCT m[1] FROM regexp_matches(taken,
+        FOR escaped IN SELECT DISTINCT m[1] FROM regexp_matches(taken,
                 replace('(#u[dD][89abAB][0-9a-f]{2}#u[0-9a-f]{4}|#u[0-9a-f]{4})', '#', repeat(chr(92), 2)), 'g') m LOOP
             BEGIN
-                PERFORM ('"' || escape || '"')::jsonb;
+                PERFORM ('"' || escaped || '"')::jsonb;
             EXCEPTION WHEN untranslatable_character OR feature_not_supported THEN
-                taken := replace(taken, escape, replace(escape, chr(92), chr(92) || 'u005c'));
+                taken := replace(taken, escaped, replace(escaped, chr(92), chr(92) || 'u005c'));
             END;
         END LOOP;
     END IF;

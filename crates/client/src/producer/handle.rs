@@ -265,6 +265,11 @@ impl Producer {
         lock(&self.0.shared.queue).failures.take()
     }
 
+    /// Waits until there is something for [`Producer::take_failures`]; as long as all goes well, for ever.
+    pub async fn failed(&self) {
+        self.0.shared.wait(|queue| (!queue.failures.is_empty()).then_some(())).await;
+    }
+
     /// How many bytes of records wait for their acknowledgement, about.
     pub fn buffered_bytes(&self) -> usize {
         self.0.config.buffer_bytes.saturating_sub(lock(&self.0.shared.queue).unused_bytes())

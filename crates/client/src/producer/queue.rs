@@ -187,6 +187,10 @@ impl Failures {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     pub(super) fn take(&mut self) -> Vec<DeliveryFailure> {
         std::mem::take(&mut self.kept).into()
     }
