@@ -78,6 +78,7 @@ fn random_texts_mean_what_postgres_says_or_are_refused() {
                 "{settings}; \
                  do $$ declare t record; begin for t in select * from texts loop \
                    begin insert into by_sql values (t.n, t.source::{type_name}); \
+                        perform t.source::{type_name}::text; \
                    exception when others then null; end; \
                  end loop; end $$; \
                  reset datestyle; reset intervalstyle; set timezone = 'UTC'"

@@ -269,10 +269,23 @@ const UNITS: &[&str] = &[
     "x",
 ];
 
+/// Around 32 bits, and hours that are 64 bits of microseconds.
+const AT_LIMITS: &[&str] =
+    &["2147483646", "2147483647", "2147483648", "2562047787", "2562047788", "4294967296"];
+
+/// A time of day, or one of many hours.
+fn duration(random: &mut Random) -> String {
+    let clock = clock(random);
+    match clock.find(':') {
+        Some(colon) if random.one_in(8) => random.pick(AT_LIMITS).to_owned() + &clock[colon..],
+        _ => clock,
+    }
+}
+
 fn quantity(random: &mut Random) -> String {
     let sign = random.pick(&["", "", "", "", "-", "-", "+", "- ", "--"]);
     let len = if random.one_in(12) { 4 + random.below(16) } else { random.below(4) };
-    let whole = random.digits(len);
+    let whole = if random.one_in(30) { random.pick(AT_LIMITS).to_owned() } else { random.digits(len) };
     let fraction = match random.below(8) {
         0 => fraction(random),
         1 => random.pick(&[".5", ".25", ".75", "."]).to_owned(),
@@ -287,7 +300,7 @@ fn interval(random: &mut Random) -> String {
         let mut text = "P".to_owned();
         if random.one_in(4) {
             text += &format!("{}-{}-{}", random.digits(4), random.two_digits(13), random.two_digits(32));
-            return if random.one_in(2) { text } else { format!("{text}T{}", clock(random)) };
+            return if random.one_in(2) { text } else { format!("{text}T{}", duration(random)) };
         }
         for _ in 0..count {
             text += random.pick(&["", "", "T"]);
@@ -299,7 +312,7 @@ fn interval(random: &mut Random) -> String {
     let mut pieces = Vec::new();
     for _ in 0..count {
         match random.below(6) {
-            0 => pieces.push(random.pick(&["", "", "-", "+"]).to_owned() + &clock(random)),
+            0 => pieces.push(random.pick(&["", "", "-", "+"]).to_owned() + &duration(random)),
             1 if random.one_in(2) => pieces.push(format!("{}-{}", quantity(random), random.two_digits(13))),
             1 => pieces.push(quantity(random)),
             _ => {

@@ -88,6 +88,7 @@ fn edges_are_what_postgres_makes_of_them() {
         }
         let texts: Vec<&str> = marked.iter().map(|text| text.strip_prefix('~').unwrap_or(text)).collect();
         let by_design = |index: usize| marked[index].starts_with('~');
+        // PostgreSQL 13 and 14 store intervals that they cannot show: as good as refused.
         let list = texts.iter().map(|text| sql_quoted(text)).collect::<Vec<_>>().join(", ");
         client
             .batch_execute(&format!(
@@ -96,6 +97,7 @@ fn edges_are_what_postgres_makes_of_them() {
                  do $do$ declare texts text[] := array[{list}]; begin \
                    for i in 1 .. cardinality(texts) loop \
                      begin execute format('insert into by_sql values (%s, %L)', i - 1, texts[i]); \
+                       perform x::text from by_sql where n = i - 1; \
                      exception when others then null; end; \
                    end loop; \
                  end $do$"

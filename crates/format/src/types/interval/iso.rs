@@ -1,7 +1,7 @@
 //! ISO 8601 behind its P: `1Y2M3W4DT5H6M7.8S`, and the alternative `0001-02-03T04:05:06`.
 
 use super::{
-    INEXACT, REFUSED, Refusal,
+    INEXACT, OUT_OF_RANGE_BEFORE_15, REFUSED, Refusal,
     sum::{Number, Sum, Unit},
 };
 use crate::types::fields::plain;
@@ -95,9 +95,12 @@ fn add(text: &[u8], unit: Unit, sum: &mut Sum) -> Result<(), Refusal> {
     }
     let float =
         |text| std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()).ok_or(REFUSED);
+    if !(f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&float(text)?) {
+        return Err(OUT_OF_RANGE_BEFORE_15);
+    }
     let before = *sum;
     let mut other = before;
     sum.add(Number { whole, fraction: sign as f64 * float(&digits[point..])? }, unit)?;
     other.add(Number { whole, fraction: float(text)?.fract() }, unit)?;
-    if *sum == other { Ok(()) } else { Err(INEXACT) }
+    if sum.finish(false) == other.finish(false) { Ok(()) } else { Err(INEXACT) }
 }

@@ -13,12 +13,16 @@ use crate::number::put_i64;
 
 const REFUSED: Refusal = "not an interval";
 const OUT_OF_RANGE: Refusal = "out of range";
+const OUT_OF_RANGE_BEFORE_15: Refusal = "a number that is out of range for PostgreSQL 14 and older";
 const INEXACT: Refusal = "a fraction that versions of PostgreSQL round differently";
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
 const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
+
+/// PostgreSQL 13 and 14 store more hours than that, but fail wherever they are to show them.
+const MAX_HOURS: i64 = i32::MAX as i64;
 
 /// What an interval holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,11 +44,12 @@ pub(super) fn parse(text: &[u8], precision: Option<u8>) -> Result<Interval, Refu
         _ => words::read(text, &mut sum)?,
     };
     let interval = sum.finish(is_ago)?;
-    match interval {
-        // In some versions these are infinite.
-        INFINITY | NEGATIVE_INFINITY => Err(OUT_OF_RANGE),
-        _ => Ok(Interval { micros: round(interval.micros, precision), ..interval }),
+    let micros = round(interval.micros, precision);
+    // This excludes what is infinite in some versions, too.
+    if (micros / MICROS_PER_HOUR).abs() > MAX_HOURS {
+        return Err(OUT_OF_RANGE_BEFORE_15);
     }
+    Ok(Interval { micros, ..interval })
 }
 
 /// Appends it as `IntervalStyle = postgres` does.
@@ -183,6 +188,62 @@ mod tests {
         ] {
             assert!(convert(wrong).is_err(), "{wrong}: {:?}", convert(wrong));
         }
+    }
+
+    #[test]
+    fn what_postgresql_14_cannot_hold_is_refused() {
+        let most = "2147483647:59:59.999999";
+        for (text, expected) in [
+            (most, most),
+            ("-2147483647:59:59.999999", "-2147483647:59:59.999999"),
+            ("PT2147483647H", "2147483647:00:00"),
+            ("2147483647 h 59 min", "2147483647:59:00"),
+            ("-2147483648 h 1 min", "-2147483647:59:00"),
+            ("1 d 2147483647:00:00", "1 day 2147483647:00:00"),
+            ("2147483647 s 1 min", "596523:15:07"),
+            ("2147483647.6 s", "596523:14:07.6"),
+            ("-2147483648 s", "-596523:14:08"),
+            ("2147483647 us 1 s", "00:35:48.483647"),
+            ("2147483647 ms 1 us", "596:31:23.647001"),
+        ] {
+            assert_eq!(convert(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "2147483648:00:00",
+            "-2147483648:00:00",
+            "2562047788:00:54.775807",
+            "-2562047788:00:54.775807",
+            "1 d 2147483648:00:00",
+            "2147483648:00:00 ago",
+            "P0001-02-03T2147483648:00:00",
+            "PT2147483648H",
+            "PT-2147483648H",
+            "-2147483648 hours",
+            "-2147483648 h ago",
+            // By addition.
+            "2147483647 h 60 min",
+            "1.5 d 2147483647:00:00",
+            "P0.5DT2147483647H",
+            "PT2147483647H1H",
+            "-2147483648 h 1 min ago",
+            // Less than hours, beyond 32 bits.
+            "2147483647 s 5000 ms",
+            "2147483647 s 1.5 min",
+            "2147483647 us 9 ms",
+            "2147483647.75 us",
+            "-2147483648 us ago",
+            "0.5 day 2147483647 s",
+            "PT2147483647S2147483647S",
+            "PT2147483647M60M",
+            "PT2147483647.7S",
+            "-2147483648 s ago",
+            "-2147483648 min ago",
+        ] {
+            assert_eq!(convert(text), Err(OUT_OF_RANGE_BEFORE_15), "{text}");
+        }
+        let rounded = |precision| parse(most.as_bytes(), Some(precision)).map(|interval| interval.micros);
+        assert_eq!(rounded(5), Err(OUT_OF_RANGE_BEFORE_15));
+        assert_eq!(rounded(6), Ok(7_730_941_132_799_999_999));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use super::{
     INEXACT, Interval, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, OUT_OF_RANGE,
-    Refusal,
+    OUT_OF_RANGE_BEFORE_15, Refusal,
 };
 
 const DAYS_PER_MONTH: f64 = 30.0;
@@ -36,6 +36,12 @@ pub(super) struct Sum {
     days: i32,
     months: i32,
     years: i32,
+    /// What of `micros` came as hours, as minutes, and as all else: seconds, and microseconds beside them. PostgreSQL
+    /// 13 and 14 keep these as 32 bits each, and a sum beyond that becomes another number.
+    hours: i32,
+    minutes: i32,
+    seconds: i32,
+    rest: i32,
 }
 
 impl Sum {
@@ -43,7 +49,7 @@ impl Sum {
     pub(super) fn add(&mut self, number: Number, unit: Unit) -> Result<(), Refusal> {
         let Number { whole, fraction } = number;
         if i32::try_from(whole).is_err() {
-            return Err("a number that is out of range for PostgreSQL 14 and older");
+            return Err(OUT_OF_RANGE_BEFORE_15);
         }
         match unit {
             Unit::Years(years) => {
@@ -64,6 +70,13 @@ impl Sum {
                 self.add_days(fraction * days as f64)
             }
             Unit::Micros(micros) => {
+                match unit {
+                    Unit::HOURS => add_part(&mut self.hours, whole)?,
+                    Unit::MINUTES => add_part(&mut self.minutes, whole)?,
+                    // Those stay microseconds, also where they are whole seconds.
+                    Unit::Micros(1) => add_part(&mut self.rest, whole)?,
+                    _ => self.add_seconds(whole * micros)?,
+                }
                 let whole = whole.checked_mul(micros).ok_or(OUT_OF_RANGE)?;
                 self.add_whole_micros(whole)?;
                 self.add_micros(fraction * micros as f64, whole)
@@ -92,7 +105,15 @@ impl Sum {
             return Err(INEXACT);
         }
         let rounded = if beyond_half > 0.0 { rest.signum() as i64 } else { 0 };
-        self.add_whole_micros(whole as i64 + rounded)
+        let micros = whole as i64 + rounded;
+        self.add_seconds(micros)?;
+        self.add_whole_micros(micros)
+    }
+
+    /// Only for the limits of the parts.
+    fn add_seconds(&mut self, micros: i64) -> Result<(), Refusal> {
+        add_part(&mut self.seconds, micros / MICROS_PER_SECOND)?;
+        add_part(&mut self.rest, micros % MICROS_PER_SECOND)
     }
 
     pub(super) fn add_whole_micros(&mut self, micros: i64) -> Result<(), Refusal> {
@@ -112,6 +133,9 @@ impl Sum {
         if !negate {
             return Ok(interval);
         }
+        if [self.hours, self.minutes, self.seconds, self.rest].contains(&i32::MIN) {
+            return Err(OUT_OF_RANGE_BEFORE_15);
+        }
         let negated = || {
             Some(Interval {
                 micros: interval.micros.checked_neg()?,
@@ -121,6 +145,10 @@ impl Sum {
         };
         negated().ok_or(OUT_OF_RANGE)
     }
+}
+
+fn add_part(part: &mut i32, number: i64) -> Result<(), Refusal> {
+    add_to(part, number, 1).map_err(|_| OUT_OF_RANGE_BEFORE_15)
 }
 
 fn add_to(place: &mut i32, number: i64, unit: i64) -> Result<(), Refusal> {

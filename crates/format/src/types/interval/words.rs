@@ -1,7 +1,8 @@
 //! `1 year 2 mons -3 days 04:05:06.7`, `@ 1 hour ago`, `1-2 3 4:05:06`.
 
 use super::{
-    MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, OUT_OF_RANGE, REFUSED, Refusal,
+    MAX_HOURS, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, OUT_OF_RANGE, OUT_OF_RANGE_BEFORE_15,
+    REFUSED, Refusal,
     sum::{Number, Sum, Unit},
 };
 use crate::{
@@ -178,8 +179,10 @@ impl Reader<'_> {
             return Err(OUT_OF_RANGE);
         }
         let in_hour = minutes * MICROS_PER_MINUTE + seconds * MICROS_PER_SECOND + micros;
-        let all = hours.checked_mul(MICROS_PER_HOUR).and_then(|hours| hours.checked_add(in_hour));
-        self.sum.add_whole_micros(signed(field.is_negative, all.ok_or(OUT_OF_RANGE)?))
+        if hours > MAX_HOURS {
+            return Err(OUT_OF_RANGE_BEFORE_15);
+        }
+        self.sum.add_whole_micros(signed(field.is_negative, hours * MICROS_PER_HOUR + in_hour))
     }
 }
 
