@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`postgres`] | how PostgreSQL is reached |
 //! | `catalog`, `encode` | a table, and records as its rows |
+//! | `filled` | the columns that a run fills stay there |
 //! | `create` | a table for records that nobody has described |
 //! | `positions` | kcopy.offsets: read, checked, set for the first time |
 //! | `worker`, `patience` | from a connection to its end; tries again |
@@ -22,6 +23,7 @@ mod catalog;
 mod create;
 mod destination;
 mod encode;
+mod filled;
 mod locks;
 mod loss;
 mod metrics;
@@ -54,6 +56,7 @@ use kcopy_client::{
 use tokio::sync::watch;
 
 use self::{
+    filled::FilledColumns,
     patience::Patience,
     positions::{Assigned, Survey},
     pulse::Pulse,
@@ -224,6 +227,7 @@ fn load(
     notify: &Notify,
 ) -> Result<(), String> {
     let config = consumer_config(&shared.plan);
+    let mut filled = FilledColumns::default();
     loop {
         let mut patience = Patience::new(shared);
         let pulse = Arc::clone(&patience.pulse);
@@ -231,14 +235,14 @@ fn load(
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            match shared.handle.block_on(patience.limit(prepare(shared, &config, &pulse))) {
+            match shared.handle.block_on(patience.limit(prepare(shared, &config, &mut filled, &pulse))) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
                 None => {}
             }
         };
         notify.send("READY=1");
-        work(shared, commander, &config, assigned)?;
+        work(shared, commander, &config, &filled, assigned)?;
         let is_again = commander.send_if_modified(|command| {
             let is_again = *command == Command::Reload;
             if is_again {
@@ -257,6 +261,7 @@ fn work(
     shared: &Arc<Shared>,
     commander: &Arc<watch::Sender<Command>>,
     config: &ConsumerConfig,
+    filled: &FilledColumns,
     assigned: Vec<Assigned>,
 ) -> Result<(), String> {
     let count = shared.plan.connections.min(assigned.len()).max(1);
@@ -266,7 +271,7 @@ fn work(
     }
     let mut threads = Vec::with_capacity(count);
     for (number, share) in shares.into_iter().enumerate() {
-        let worker = Worker::new(Arc::clone(shared), share, config.clone());
+        let worker = Worker::new(Arc::clone(shared), share, config.clone(), filled.clone());
         let commander = Arc::clone(commander);
         let work = move || {
             worker.run().inspect_err(|_| {
@@ -289,6 +294,7 @@ fn work(
 async fn prepare(
     shared: &Arc<Shared>,
     config: &ConsumerConfig,
+    filled: &mut FilledColumns,
     pulse: &Pulse,
 ) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
@@ -319,8 +325,10 @@ async fn prepare(
     }
     for table in &tables {
         catalog::check_rights(&postgres, table, plan).await?;
-        // What cannot be is told before any position is set, and before any record comes.
-        encode::Layout::new(plan, table).and_then(|layout| layout.encoder()).map_err(Trouble::Final)?;
+    }
+    // What cannot be is told before any position is set, and before any record comes.
+    for layout in filled.layouts(plan, &tables)? {
+        layout.encoder().map_err(Trouble::Final)?;
     }
     positions::ensure_schema(&mut postgres).await?;
     pulse.rest();

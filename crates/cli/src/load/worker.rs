@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{
     catalog::{self, Table},
     encode::Layout,
+    filled::FilledColumns,
     locks,
     patience::Patience,
     positions::{Assigned, Placed, Survey},
@@ -37,13 +38,19 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) assigned: Vec<Assigned>,
     pub(super) config: ConsumerConfig,
+    filled: FilledColumns,
     /// The server's process for the last connection, and when it began: it is ended before the next one works.
     backend: Option<(i32, String)>,
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, assigned: Vec<Assigned>, config: ConsumerConfig) -> Worker {
-        Worker { shared, assigned, config, backend: None }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        assigned: Vec<Assigned>,
+        config: ConsumerConfig,
+        filled: FilledColumns,
+    ) -> Worker {
+        Worker { shared, assigned, config, filled, backend: None }
     }
 
     /// Works until the ends are reached, or it shall stop.
@@ -133,13 +140,14 @@ impl Worker {
     }
 
     /// Looks at the tables, and finds and checks the positions.
-    async fn survey(&self, postgres: &mut Session, pulse: &Pulse) -> Result<Surveyed, Trouble> {
+    async fn survey(&mut self, postgres: &mut Session, pulse: &Pulse) -> Result<Surveyed, Trouble> {
         let plan = &self.shared.plan;
         let mut tables = Vec::new();
         for name in table_names(plan) {
             let table = catalog::find(postgres, &name).await?;
             tables.push(table.ok_or_else(|| Trouble::Final(format!("there is no table {name}")))?);
         }
+        let layouts = self.filled.layouts(plan, &tables)?;
         let mut notices = Vec::new();
         let (client, config) = (&self.shared.client, &self.config);
         let survey = Survey { plan, client, config, tables: &tables, pulse };
@@ -147,11 +155,7 @@ impl Worker {
         for notice in notices {
             self.shared.reporter.tell("loss_accepted", &notice);
         }
-        let laid_out = tables.into_iter().map(|table| {
-            let layout = Layout::new(plan, &table).map_err(Trouble::Final)?;
-            Ok((table, layout))
-        });
-        Ok((placed, laid_out.collect::<Result<_, Trouble>>()?))
+        Ok((placed, tables.into_iter().zip(layouts).collect()))
     }
 
     /// Prepares a session, and ends the server's side of the one before: where the line was cut it may still
