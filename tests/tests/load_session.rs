@@ -95,3 +95,47 @@ fn reasons_fit_into_a_database_of_another_encoding() {
     assert!(rejected[0].1.contains("5 \\u20ac and é"), "{rejected:?}");
     assert!(rejected[1].1.contains("has no equivalent in encoding \"LATIN1\""), "{rejected:?}");
 }
+
+#[test]
+fn loaders_that_are_the_first_ones_together_all_go_on() {
+    let mut setting = WireLoad::new();
+    let topics = [0, 1, 2].map(|at| setting.broker.create(&format!("first-{at}"), 1));
+    for (at, topic) in topics.iter().enumerate() {
+        setting.database.execute(&format!("create table first{at}(n int4)"));
+        setting.produce(topic, "k:{\"n\":1}\n");
+    }
+    let waiting = |kind: &str| {
+        format!(
+            "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted \
+             and l.locktype = '{kind}' and a.datname = current_database() and a.application_name = 'kcopy load'"
+        )
+    };
+    // The lock under which the schema is made: all of them have seen that it is not there.
+    let lock = i64::from_be_bytes(*b"kcopy_of");
+    setting.database.execute(&format!("select pg_advisory_lock({lock})"));
+    let loaders: Vec<Running> = (topics.iter().enumerate())
+        .map(|(at, topic)| setting.start(&[topic, "--into", &format!("first{at}")]))
+        .collect();
+    setting.wait_for(&waiting("advisory"), "3");
+    setting.database.execute(&format!("select pg_advisory_unlock({lock})"));
+    for loader in loaders {
+        loader.finish().expect_success();
+    }
+    let rows = "select (select count(*) from first0) + (select count(*) from first1) + (select count(*) from first2)";
+    assert_eq!(setting.database.value(rows), "3");
+
+    // A schema, and a table, that somebody makes without the lock.
+    setting.database.execute("drop schema kcopy cascade");
+    let mut other = setting.database.connect();
+    other.batch_execute("begin; create schema kcopy").expect("a schema");
+    let loader = setting.start(&[&topics[0], "--into", "first0"]);
+    setting.wait_for(&waiting("transactionid"), "1");
+    other.batch_execute("commit").expect("a commit");
+    loader.finish().expect_success();
+    other.batch_execute("begin; create table made(n int4)").expect("a table");
+    let loader = setting.start(&[&topics[0], "--into", "made", "--create-table"]);
+    setting.wait_for(&waiting("transactionid"), "1");
+    other.batch_execute("commit").expect("a commit");
+    loader.finish().expect_success();
+    assert_eq!(setting.database.value("select count(*) from made"), "1");
+}

@@ -314,7 +314,12 @@ async fn prepare(
             notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
             shared.reporter.tell("create_table", &sql);
             let made = postgres.batch_execute(&sql).await;
-            made.map_err(|error| Trouble::postgres(&format!("making table {name}"), &error))?;
+            // Another loader may have made it at the same moment: `if not exists` fails then.
+            if let Err(error) = made.as_ref()
+                && !positions::is_made_meanwhile(error)
+            {
+                return Err(Trouble::postgres(&format!("making table {name}"), error));
+            }
             found = catalog::find(&postgres, name).await?;
         }
         tables.push(

@@ -27,6 +27,8 @@ use crate::plan::{End, Load};
 const SCHEMA: &str = include_str!("../sql/offsets.sql");
 /// Two loaders that start together must not create the schema at the same time.
 const SCHEMA_LOCK: i64 = 0x6b63_6f70_795f_6f66;
+/// How often it is tried when somebody else makes the same.
+const SCHEMA_ATTEMPTS: u32 = 5;
 
 /// A partition on its way into a table.
 #[derive(Debug, Clone)]
@@ -52,26 +54,47 @@ pub(super) struct Placed {
 /// # Errors
 /// The role may not, or the database is of another mind.
 pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble> {
-    let failed =
-        |error: tokio_postgres::Error| advised(Trouble::postgres("looking for the schema kcopy", &error));
+    let mut attempt = 1;
+    loop {
+        match make_schema(postgres).await {
+            Err((_, error)) if attempt < SCHEMA_ATTEMPTS && is_made_meanwhile(&error) => attempt += 1,
+            Err((doing, error)) => return Err(advised(Trouble::postgres(doing, &error))),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// One attempt, and what it failed at.
+async fn make_schema(postgres: &mut Postgres) -> Result<(), (&'static str, tokio_postgres::Error)> {
+    let looking = |error| ("looking for the schema kcopy", error);
+    let making = |error| ("making the schema kcopy", error);
     let is_there = "select pg_catalog.to_regclass('kcopy.offsets') is not null \
                     and pg_catalog.to_regclass('kcopy.rejected') is not null";
-    if postgres.query_one(is_there, &[]).await.map_err(failed)?.get(0) {
+    if postgres.query_one(is_there, &[]).await.map_err(looking)?.get(0) {
         return Ok(());
     }
-    let transaction = postgres.transaction().await.map_err(failed)?;
-    transaction
-        .execute("select pg_catalog.pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK])
-        .await
-        .map_err(failed)?;
-    if transaction.query_one(is_there, &[]).await.map_err(failed)?.get(0) {
+    let transaction = postgres.transaction().await.map_err(looking)?;
+    let lock = "select pg_catalog.pg_advisory_xact_lock($1)";
+    transaction.execute(lock, &[&SCHEMA_LOCK]).await.map_err(looking)?;
+    if transaction.query_one(is_there, &[]).await.map_err(looking)?.get(0) {
         return Ok(());
     }
-    let made = async {
-        transaction.batch_execute(SCHEMA).await?;
-        transaction.commit().await
-    };
-    made.await.map_err(|error| advised(Trouble::postgres("making the schema kcopy", &error)))
+    transaction.batch_execute(SCHEMA).await.map_err(making)?;
+    transaction.commit().await.map_err(making)
+}
+
+/// Whether somebody else has made the same at the same moment. The lock alone does not prevent it: `kcopy sql` does not
+/// take it, and what a session has looked up before it waited may be kept.
+pub(super) fn is_made_meanwhile(error: &tokio_postgres::Error) -> bool {
+    [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+    ]
+    .iter()
+    .any(|code| error.code() == Some(code))
 }
 
 /// Whether some topic of the plan has positions already.
