@@ -94,6 +94,40 @@ fn an_accepted_loss_settles_partitions_that_are_gone() {
 }
 
 #[test]
+fn a_position_of_the_same_topic_is_never_given_up() {
+    let mut loading = setting();
+    let topic = loading.topic("same", 1);
+    loading.produce(&topic, 0, &["a\t1"]);
+    loading.load("'same', 't'");
+    // What another loader has of a partition that the broker asked does not know yet.
+    let other = "insert into kcopy.offsets(target, topic, partition, cluster_id, topic_id, next_offset, rows)
+                 select target, topic, 1, cluster_id, topic_id, 5, 5 from kcopy.offsets";
+    loading.database.execute(other);
+    for call in [
+        "select from kcopy.load('same', 't', accept_loss => true)",
+        "select from kcopy.reset('same', 't', 'end')",
+    ] {
+        loading.database.execute(call);
+        assert_eq!(loading.positions(), ["0|1|1", "1|5|5"], "{call}");
+        // Brokers that have no ids tell nothing: what was there before they were asked is gone.
+        loading.database.execute("begin; update kcopy.offsets set topic_id = null where partition = 1");
+        loading.database.execute(call);
+        assert_eq!(loading.positions(), ["0|1|1"], "{call}");
+        loading.database.execute("rollback");
+    }
+    // What comes after they were asked is not.
+    loading.database.execute(
+        "create function begin_with_another() returns trigger language plpgsql as $$ begin
+             insert into kcopy.offsets(target, topic, partition, next_offset) values (tg_relid, 'same', 2, 0);
+             return new; end $$;
+         create trigger begin_with_another before insert on t for each row execute function begin_with_another()",
+    );
+    loading.produce(&topic, 0, &["b\t2"]);
+    assert_eq!(loading.load("'same', 't', accept_loss => true"), ["0|1|0|2"]);
+    assert_eq!(loading.positions(), ["0|2|2", "1|5|5", "2|0|0"]);
+}
+
+#[test]
 fn lag_shows_topics_that_are_gone_or_made_anew() {
     let mut loading = setting();
     for name in ["gone", "anew", "well"] {

@@ -274,12 +274,14 @@ BEGIN
     RETURN QUERY SELECT * FROM
         kcopy.move_positions(target, topic, taken, copied, is_straight, known.known, rejected_ones);
     IF accept_loss THEN
-        -- Partitions that the topic no longer has are lost as well, and would be in the way of every load.
+        -- Partitions that the topic no longer has are lost as well, and would be in the way of every load. With fewer of
+        -- them it is another topic: of the same one, others may have begun with a partition that was added since.
         FOR gone IN
             DELETE FROM kcopy.offsets o
-             WHERE o.target = loaded_target AND o.topic = loaded_topic AND (wanted IS NULL OR o.partition = ANY (wanted))
-               AND o.partition >= (SELECT (t ->> 'partition_count')::int4
-                                     FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = loaded_topic)
+             USING jsonb_array_elements(taken -> 'topics') t
+             WHERE o.target = loaded_target AND o.topic = loaded_topic AND o.partition = ANY (known.known)
+               AND t ->> 'topic' = loaded_topic AND o.partition >= (t ->> 'partition_count')::int4
+               AND (o.topic_id <> t ->> 'topic_id') IS NOT FALSE
             RETURNING o.partition, o.next_offset
         LOOP
             RAISE WARNING '% [%] is not there any more: its position % is given up', loaded_topic, gone.partition, gone.next_offset;
@@ -378,6 +380,7 @@ AS $body$
 DECLARE
     moved_topic CONSTANT text := topic;
     moved_target CONSTANT regclass := target;
+    held int4[];
     taken jsonb;
     ids jsonb;
     one record;
@@ -388,8 +391,9 @@ BEGIN
     PERFORM kcopy.check_target(target);
     PERFORM kcopy.lock_partitions(target, topic, true, partitions);
     -- Held before the topic is looked at: nobody may load beyond the end that is seen.
-    PERFORM FROM kcopy.offsets o
-      WHERE o.target = moved_target AND o.topic = moved_topic ORDER BY o.partition FOR UPDATE;
+    held := ARRAY(
+        SELECT o.partition FROM kcopy.offsets o
+         WHERE o.target = moved_target AND o.topic = moved_topic ORDER BY o.partition FOR UPDATE);
     taken := kcopy.look(topic, partitions, "to");
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     FOR one IN
@@ -410,11 +414,12 @@ BEGIN
         next_offset := one."from";
         RETURN NEXT;
     END LOOP;
-    -- Partitions that the topic no longer has would be in the way of every load.
+    -- Partitions that another topic of the name had would be in the way of every load.
     IF partitions IS NULL THEN
         DELETE FROM kcopy.offsets o
-         WHERE o.target = moved_target AND o.topic = moved_topic
-           AND o.partition NOT IN (SELECT (p ->> 'partition')::int4 FROM jsonb_array_elements(ids -> 'partitions') p);
+         WHERE o.target = moved_target AND o.topic = moved_topic AND o.partition = ANY (held)
+           AND o.partition NOT IN (SELECT (p ->> 'partition')::int4 FROM jsonb_array_elements(ids -> 'partitions') p)
+           AND (o.topic_id <> ids ->> 'topic_id') IS NOT FALSE;
     END IF;
 END
 $body$;
