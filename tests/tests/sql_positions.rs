@@ -173,3 +173,20 @@ fn a_reset_goes_by_the_end_of_when_it_has_the_positions() {
     reset.join().expect("a reset");
     assert_eq!(loading.database.value("select next_offset || ' ' || leader_epoch from kcopy.offsets"), "3 0");
 }
+
+#[test]
+fn a_reset_of_some_partitions_does_not_wait_for_others() {
+    let mut loading = setting();
+    let topic = loading.topic("some", 2);
+    loading.produce(&topic, 0, &["a\t1"]);
+    loading.produce(&topic, 1, &["b\t2"]);
+    loading.load("'some', 't'");
+    let mut other = loading.database.connect();
+    let mut holder = other.transaction().expect("a transaction");
+    holder.batch_execute("select from kcopy.load('some', 't', partitions => '{0}')").expect("a load");
+    loading.database.execute("set lock_timeout = '20s'");
+    let reset = "select * from kcopy.reset('some', 't', 'beginning', '{1}')";
+    assert_eq!(loading.database.rows(reset), ["1|1|0"]);
+    holder.commit().expect("a commit");
+    assert_eq!(loading.positions(), ["0|1|1", "1|0|1"]);
+}

@@ -393,7 +393,8 @@ BEGIN
     -- Held before the topic is looked at: nobody may load beyond the end that is seen.
     held := ARRAY(
         SELECT o.partition FROM kcopy.offsets o
-         WHERE o.target = moved_target AND o.topic = moved_topic ORDER BY o.partition FOR UPDATE);
+         WHERE o.target = moved_target AND o.topic = moved_topic AND (partitions IS NULL OR o.partition = ANY (partitions))
+         ORDER BY o.partition FOR UPDATE);
     taken := kcopy.look(topic, partitions, "to");
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     FOR one IN
