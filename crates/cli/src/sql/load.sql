@@ -31,7 +31,7 @@ BEGIN
     IF partitions IS NULL THEN
         partitions := ARRAY(
             SELECT (p ->> 'partition')::int4
-              FROM jsonb_array_elements(kcopy.look(lock_partitions.topic, NULL, 'end') -> 'topics') t,
+              FROM jsonb_array_elements(kcopy.look(lock_partitions.topic, NULL, '', 'end', false) -> 'topics') t,
                    jsonb_array_elements(t -> 'partitions') p);
     END IF;
     FOR one IN SELECT DISTINCT unnest(partitions) ORDER BY 1 LOOP
@@ -291,15 +291,17 @@ END
 $body$;
 COMMENT ON FUNCTION kcopy.load IS 'loads what is new in a topic into a table and moves its positions, in this transaction';
 
--- What the program knows of a topic without reading it: the places where `start` would begin, and the ends.
-CREATE OR REPLACE FUNCTION kcopy.look(topic text, partitions int4[], start text) RETURNS jsonb
+-- What the program knows of a topic without reading it: the places where `starts`, and else `start`, would begin, and
+-- the ends.
+CREATE OR REPLACE FUNCTION kcopy.look(topic text, partitions int4[], starts text, start text, accept_loss boolean)
+RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     staged record;
 BEGIN
     staged := kcopy.stage(current_user::text, 'value', ARRAY['text'],
-        topic, partitions, '', start, NULL, 'fail', NULL, NULL, NULL, false, true, false, 'text');
+        topic, partitions, starts, start, NULL, 'fail', NULL, NULL, NULL, accept_loss, true, false, 'text');
     PERFORM kcopy.unstage(staged.stage);
     RETURN staged.taken;
 END
@@ -316,7 +318,6 @@ DECLARE
     wanted_topic CONSTANT text := topic;
     wanted_target CONSTANT regclass := target;
     pair record;
-    staged record;
     taken jsonb;
     trouble text;
 BEGIN
@@ -332,10 +333,7 @@ BEGIN
         BEGIN
             trouble := NULL;
             taken := NULL;
-            staged := kcopy.stage(current_user::text, 'value', ARRAY['text'], pair.topic, NULL, pair.starts,
-                'beginning', NULL, 'fail', NULL, NULL, NULL, true, true, false, 'text');
-            PERFORM kcopy.unstage(staged.stage);
-            taken := staged.taken;
+            taken := kcopy.look(pair.topic, NULL, pair.starts, 'beginning', true);
         EXCEPTION WHEN external_routine_exception THEN
             -- One topic that is gone hides no other; a cluster that does not answer has nothing to say of any.
             IF strpos(SQLERRM, 'UNKNOWN_TOPIC_OR_PARTITION') = 0 THEN
@@ -395,7 +393,7 @@ BEGIN
         SELECT o.partition FROM kcopy.offsets o
          WHERE o.target = moved_target AND o.topic = moved_topic AND (partitions IS NULL OR o.partition = ANY (partitions))
          ORDER BY o.partition FOR UPDATE);
-    taken := kcopy.look(topic, partitions, "to");
+    taken := kcopy.look(topic, partitions, '', "to", false);
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     FOR one IN
         SELECT r.*, o.next_offset AS old
