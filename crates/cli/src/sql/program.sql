@@ -170,7 +170,7 @@ $body$;
 CREATE OR REPLACE FUNCTION kcopy.copy_from(
     relation text, command text, format text, report uuid, target regclass, OUT copied int8, OUT taken jsonb
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET "DateStyle" = 'ISO, YMD' SET "IntervalStyle" = 'postgres' SET array_nulls = on
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     state text;
