@@ -10,7 +10,7 @@
 //! | `insert.sql` | out of a stage into a target |
 //! | `load.sql` | what people call |
 //! | `end.sql` | grants |
-//! | `uninstall.sql`, `drop.sql` | removes everything |
+//! | `uninstall.sql` | removes everything |
 //! | `verdict.sql` | ends the session where nothing was installed, or removed |
 
 use std::path::Path;
@@ -20,7 +20,6 @@ pub const OFFSETS: &str = include_str!("offsets.sql");
 
 const BEGIN: &str = include_str!("begin.sql");
 const UPGRADE: &str = include_str!("upgrade.sql");
-const DROP: &str = include_str!("drop.sql");
 const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
 const INSERT: &str = include_str!("insert.sql");
@@ -93,7 +92,7 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
 
 /// The script that removes everything.
 pub fn uninstall() -> String {
-    UNINSTALL.replace("{drop}", DROP) + &verdict("REMOVED")
+    UNINSTALL.to_owned() + &verdict("REMOVED")
 }
 
 /// The functions with their arguments and results.
@@ -132,7 +131,6 @@ mod tests {
         for name in ["{program}", "{unset}", "{heads}", "{names}", "{types}", "{version_literal}"] {
             assert!(!script.contains(name), "{name}");
         }
-        assert!(!uninstall().contains("{drop}"));
     }
 
     #[test]
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for text in FUNCTIONS.into_iter().chain([DROP, UPGRADE]) {
+        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE]) {
             assert!(!text.contains('\\'), "{text}");
         }
     }

@@ -5,7 +5,18 @@ BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 
-{drop}
+-- The functions, and what is made of them.
+DROP VIEW IF EXISTS kcopy.progress;
+DO $body$
+DECLARE
+    routine text;
+BEGIN
+    FOR routine IN SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = to_regnamespace('kcopy') LOOP
+        EXECUTE 'DROP ROUTINE ' || routine;
+    END LOOP;
+END
+$body$;
+
 DROP TABLE IF EXISTS kcopy.rejected, kcopy.offsets;
 DROP SCHEMA IF EXISTS kcopy;
 
