@@ -41,7 +41,7 @@ impl Loading {
         Self { broker, database }
     }
 
-    /// A topic with these messages in one partition each: `KEY\tVALUE` lines.
+    /// Makes a topic, without messages, and returns its name.
     pub fn topic(&self, name: &str, partitions: u32) -> String {
         self.broker.create(name, partitions)
     }

@@ -39,7 +39,7 @@ impl WireLoad {
             .expect_success();
     }
 
-    /// The same, and does not wait for its end.
+    /// Starts `kcopy load` with these arguments, and does not wait for its end.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = program("kcopy");
         command.args(["load", "-b", self.broker.bootstrap(), "-d", &self.database.url()]).args(arguments);

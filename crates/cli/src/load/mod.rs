@@ -6,10 +6,13 @@
 //! | `catalog`, `encode` | a table, and records as its rows |
 //! | `filled` | the columns that a run fills stay there |
 //! | `create` | a table for records that nobody has described |
-//! | `positions` | kcopy.offsets: read, checked, set for the first time |
-//! | `worker`, `patience` | from a connection to its end; tries again |
+//! | `positions`, `loss` | kcopy.offsets: read, checked, set for the first time; what no longer means what it meant |
+//! | `starts` | where topics begin that were never loaded |
+//! | `worker`, `session` | from a connection to its end; how it is set up |
+//! | `trouble`, `patience` | what can go wrong; tries again |
 //! | `pulse`, `locks` | a server that says nothing; who holds what is waited for |
 //! | `reader`, `writer` | records into batches, batches into the database |
+//! | `batch` | what goes into one transaction |
 //! | `transact`, `destination` | one batch, one transaction; the statements that fill a table |
 //! | `rejects` | records that a table cannot take |
 //! | `shared` | what workers share: counters, events |

@@ -7,7 +7,7 @@ GRANT USAGE ON SCHEMA kcopy TO kcopy_loader, kcopy_program;
 GRANT SELECT, INSERT, UPDATE, DELETE ON kcopy.offsets, kcopy.rejected TO kcopy_loader;
 GRANT SELECT ON kcopy.progress TO kcopy_loader;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kcopy TO kcopy_loader, kcopy_program;
--- The one function with other rights than its caller's.
+-- The two functions with other rights than their caller's.
 ALTER FUNCTION kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text)
     OWNER TO kcopy_program;
 ALTER FUNCTION kcopy.unstage(text) OWNER TO kcopy_program;

@@ -5,7 +5,7 @@
 //! | `begin.sql` | the transaction, what must hold before it, roles |
 //! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
 //! | `upgrade.sql` | what an earlier version left |
-//! | `program.sql` | running the program, its report, and the only function with other rights than its caller's |
+//! | `program.sql` | running the program, its report, and the two functions with other rights than their caller's |
 //! | `target.sql` | what a target is, and how its columns are filled |
 //! | `insert.sql` | out of a stage into a target |
 //! | `load.sql` | what people call |

@@ -242,7 +242,7 @@ BEGIN
 END
 $body$;
 
--- The only function with more rights than its caller. It reads a topic into a temporary table that it has just made
+-- With unstage the only function with more rights than its caller. It reads a topic into a temporary table that it has just made
 -- and that has only types of PostgreSQL's own: nothing of the caller is executed here. What the caller gets is to read
 -- that table; to do something with it is left to his own rights.
 CREATE OR REPLACE FUNCTION kcopy.stage(

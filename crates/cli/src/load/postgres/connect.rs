@@ -85,7 +85,7 @@ pub async fn connect(settings: &Settings) -> Result<Session, ConnectError> {
     };
     let mut order: Vec<&HostSettings> = settings.hosts.iter().collect();
     if settings.is_random_order {
-        // The place of a fresh allocation is random enough to spread connections.
+        // The process id is random enough to spread the connections of many; those of one process share a host.
         let turn = std::process::id() as usize % order.len();
         order.rotate_left(turn);
     }
