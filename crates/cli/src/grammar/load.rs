@@ -40,7 +40,7 @@ pub(super) struct LoadArgs {
     )]
     postgres: Option<String>,
     /// Columns: NAME [= SOURCE], separated by commas [default: the table's own, filled from members of the
-    /// JSON value, or from what is called key, value, topic, partition, offset, timestamp or headers]
+    /// JSON value, or from what is called key, value, topic, partition, offset, timestamp, timestamp_type or headers]
     #[arg(long, env = "KCOPY_COLUMNS", value_name = "LIST")]
     columns: Option<String>,
     /// Only these partitions, for example 0,3-5

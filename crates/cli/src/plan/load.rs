@@ -73,7 +73,8 @@ pub enum Mode {
 /// What becomes of records that the table cannot take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnError {
-    /// The run ends; what comes before them is loaded.
+    /// The run ends: behind all that is before one that cannot be converted, without the batch of one that PostgreSQL
+    /// refuses.
     Fail,
     /// They are counted and left out.
     Skip,
