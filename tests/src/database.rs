@@ -10,11 +10,12 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Instant,
 };
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use crate::{kcopy_bin, project};
+use crate::{DEADLINE, kcopy_bin, project};
 
 /// The cluster: `scripts/pg serve` keeps it up until the pipe to its stdin closes, which the end of this process does
 /// too, whatever ends it.
@@ -116,7 +117,7 @@ impl Database {
 
     /// Where it is, for programs that connect by themselves.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.cluster.port, self.name)
+        self.url_at(self.port())
     }
 
     /// The same through a [`Line`](crate::Line).
@@ -213,6 +214,22 @@ impl Database {
         let mut rows = self.rows(sql);
         assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
         rows.remove(0)
+    }
+
+    /// Waits until the only value of a query is the expected one.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub fn wait_for(&mut self, sql: &str, expected: &str) {
+        let started = Instant::now();
+        loop {
+            let found = self.value(sql);
+            if found == expected {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "{sql} says {found} and should say {expected}");
+            self.execute("select pg_sleep(0.01)");
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! `kcopy load` between a broker and a database of its own.
 
-use std::time::Instant;
-
-use crate::{Broker, DEADLINE, Database, Output, Running, program, run};
+use crate::{Broker, Database, Output, Running, program, run};
 
 /// A broker, a database, and the program that loads from the one into the other.
 pub struct WireLoad {
@@ -46,16 +44,8 @@ impl WireLoad {
         Running::start(&mut command)
     }
 
-    /// Waits until a query says what it should.
+    /// [`Database::wait_for`].
     pub fn wait_for(&mut self, query: &str, expected: &str) {
-        let started = Instant::now();
-        loop {
-            let found = self.database.value(query);
-            if found == expected {
-                return;
-            }
-            assert!(started.elapsed() < DEADLINE, "{query} says {found} and should say {expected}");
-            self.database.execute("select pg_sleep(0.01)");
-        }
+        self.database.wait_for(query, expected);
     }
 }

@@ -85,11 +85,7 @@ impl Session {
 
     /// Waits until a query about the session (`$` is its process id) says 1.
     fn wait_until(&self, database: &mut Database, query: &str) {
-        let query = query.replace('$', &self.process_id);
-        while database.value(&query) != "1" {
-            assert!(self.started.elapsed() < DEADLINE, "never true: {query}");
-            database.execute("select pg_sleep(0.01)");
-        }
+        database.wait_for(&query.replace('$', &self.process_id), "1");
     }
 
     fn error(&self) -> PgError {

@@ -59,6 +59,15 @@ fn stop_while_writing(setting: &mut WireLoad) -> Stopped {
     stopped
 }
 
+/// Waits until two backends have waited for a lock: one after the other gives up.
+fn two_have_waited(setting: &mut WireLoad) {
+    let (mut waiting, started) = (BTreeSet::new(), Instant::now());
+    while waiting.len() < 2 {
+        waiting.extend(setting.database.rows(&format!("select pid {LOADERS} and wait_event_type = 'Lock'")));
+        assert!(started.elapsed() < DEADLINE, "{waiting:?}");
+    }
+}
+
 #[test]
 fn a_backend_that_is_stopped_between_batches_is_given_up_for_a_new_one() {
     let (mut setting, topic) = setting();
@@ -89,12 +98,7 @@ fn a_stopped_backend_that_holds_the_positions_is_named() {
     setting.database.execute("insert into gate values (true)");
     setting.produce(&topic, &lines(10, 20));
     let stopped = stop_while_writing(&mut setting);
-    // One after the other gives up waiting for it.
-    let (mut waiting, started) = (BTreeSet::new(), Instant::now());
-    while waiting.len() < 2 {
-        waiting.extend(setting.database.rows(&format!("select pid {LOADERS} and wait_event_type = 'Lock'")));
-        assert!(started.elapsed() < DEADLINE, "{waiting:?}");
-    }
+    two_have_waited(&mut setting);
     let process = stopped.0;
     drop(stopped);
     setting.wait_for(ALL, "20 20 190");
@@ -203,11 +207,7 @@ fn a_table_that_somebody_else_has_locked_is_waited_for_and_he_is_named() {
     setting.produce(&topic, &lines(0, 10));
     let follow = [&*topic, "--into", "frozen", "--follow", "--batch-time", "20ms", "--write-timeout", "1s"];
     let load = setting.start(&follow);
-    let (mut waiting, started) = (BTreeSet::new(), Instant::now());
-    while waiting.len() < 2 {
-        waiting.extend(setting.database.rows(&format!("select pid {LOADERS} and wait_event_type = 'Lock'")));
-        assert!(started.elapsed() < DEADLINE, "{waiting:?}");
-    }
+    two_have_waited(&mut setting);
     other.batch_execute("commit").expect("the end of the lock");
     setting.wait_for(ALL, "10 10 45");
     load.signal(Signal::TERM);

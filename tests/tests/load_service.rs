@@ -60,14 +60,7 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
     let service = Running::start(command.env("NOTIFY_SOCKET", &path));
     assert_eq!(state(&socket), "READY=1");
     broker.kcat(&["-P", "-t", &topic, "-K:"], b"a:{\"n\":1}\nb:{\"n\":2}\nc:{\"n\":3}\n").expect_success();
-    let wait = |database: &mut Database, count: &str| {
-        let started = Instant::now();
-        while database.value("select count(*) from service") != count {
-            assert!(started.elapsed() < DEADLINE, "{count} rows never come");
-            database.execute("select pg_sleep(0.01)");
-        }
-    };
-    wait(&mut database, "3");
+    database.wait_for("select count(*) from service", "3");
     let started = Instant::now();
     let metrics = loop {
         let metrics = get(port, "/metrics");
@@ -105,7 +98,7 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
     // A partition that is added is found while it runs, and begins at its beginning.
     broker.topics(&["--alter", "--topic", &topic, "--partitions", "3"]).expect_success();
     broker.kcat(&["-P", "-t", &topic, "-p", "2"], b"{\"n\":4}\n{\"n\":5}\n").expect_success();
-    wait(&mut database, "5");
+    database.wait_for("select count(*) from service", "5");
     service.signal(Signal::TERM);
     while state(&socket) != "STOPPING=1" {}
     let ended = service.finish().expect_code(143);

@@ -54,8 +54,8 @@ impl Setting {
     }
 
     fn load(&self, parameters: &str, authorities: Option<&str>) -> Output {
+        let port = self.database.port();
         let url = self.database.url();
-        let port = url.rsplit_once(':').and_then(|(_, rest)| rest.split_once('/')).expect("a port").0;
         let name = url.rsplit_once('/').expect("a name").1;
         let words = format!("host=127.0.0.1 port={port} dbname={name} connect_timeout=5 {parameters}");
         let mut command = program("kcopy");
@@ -117,7 +117,8 @@ fn secure_the_server(database: &mut Database) -> PathBuf {
         fs::write(folder.join(&name), pem).expect("a file");
         fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).expect("a file of its own");
     }
-    while database.connect().query_one("show ssl", &[]).expect("ssl").get::<_, String>(0) != "on" {}
+    // The postmaster tells its children while it reloads, and takes no connection before it has done so.
+    database.wait_for("show ssl", "on");
     folder
 }
 

@@ -370,13 +370,9 @@ fn callers_of_the_same_partitions_wait_or_skip() {
             loading.database.connect(),
             "select partition, rows from kcopy.load('shared', 'loaded') order by 1".to_owned(),
         );
-        while loading
-            .database
-            .value("select count(*) from pg_locks where not granted and locktype = 'advisory'")
-            != "1"
-        {
-            loading.database.execute("select pg_sleep(0.01)");
-        }
+        let waits = "select count(*) from pg_locks join pg_database d on d.oid = database
+                      where not granted and locktype = 'advisory' and datname = current_database()";
+        loading.database.wait_for(waits, "1");
         holder.commit().expect("commit");
         assert_eq!(waiting.recv_timeout(DEADLINE).expect("it ends").expect("it loads"), [(0, 0), (1, 0)]);
     }

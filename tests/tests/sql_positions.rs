@@ -1,8 +1,6 @@
 //! `kcopy.load`: what becomes of positions when topics and partitions come and go, and others load them, too.
 
-use std::time::Instant;
-
-use kcopy_tests::{DEADLINE, Loading, program, run};
+use kcopy_tests::{Loading, program, run};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -163,10 +161,7 @@ fn a_reset_goes_by_the_end_of_when_it_has_the_positions() {
         session.batch_execute("select * from kcopy.reset('moved', 't', 'end')").expect("a reset");
     });
     let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    let until = Instant::now() + DEADLINE;
-    while loading.database.value(waits) == "0" {
-        assert!(Instant::now() < until && !reset.is_finished(), "it never waits");
-    }
+    loading.database.wait_for(waits, "1");
     loading.produce(&topic, 0, &["c\t3"]);
     holder.batch_execute("update kcopy.offsets set next_offset = 3").expect("a load");
     holder.commit().expect("a commit");

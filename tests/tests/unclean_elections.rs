@@ -100,11 +100,7 @@ impl Ways {
     }
 
     fn wait_for_rows(&mut self, count: &str) {
-        let until = Instant::now() + DEADLINE;
-        while self.loading.database.value("select count(*) from by_wire") != count {
-            assert!(Instant::now() < until, "{count} rows never come");
-            self.loading.database.execute("select pg_sleep(0.01)");
-        }
+        self.loading.database.wait_for("select count(*) from by_wire", count);
     }
 }
 
