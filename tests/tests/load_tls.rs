@@ -196,7 +196,7 @@ fn the_systems_authorities_can_be_trusted() {
 
 #[test]
 fn a_client_key_is_a_secret_without_a_password() {
-    let Some(mut setting) = Setting::new("keys") else { return };
+    let Some(mut setting) = Setting::new("a_client_key_is_a_secret_without_a_password") else { return };
     let key = setting.file("client.key");
     let made = |name: &str, how: &[&str], mode: u32| {
         let path = setting.file(name);
