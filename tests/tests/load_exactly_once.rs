@@ -311,7 +311,7 @@ fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     setting.load(&[&topic, "--into", "anew"]).expect_success();
     setting.topic(&["delete", &topic]);
     let missing = setting.load(&[&topic, "--into", "anew"]).expect_code(1);
-    assert!(missing.stderr.contains(&topic), "{missing:?}");
+    assert!(missing.stderr.contains(&format!("there is no topic {topic}")), "{missing:?}");
     setting.broker.create("anew", 1);
     setting.produce(&topic, &numbers(100, 120));
     let anew = setting.load(&[&topic, "--into", "anew"]).expect_code(1);

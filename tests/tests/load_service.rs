@@ -90,7 +90,8 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         "\nkcopy_load_records_total{table=\"other\"} 2\n",
         "\nkcopy_load_rows_total{table=\"other\"} 1\n",
         "\nkcopy_load_rejected_total{table=\"service\"} 0\n",
-        "\nkcopy_load_bytes_total{table=\"other\"} 1",
+        // One row of binary COPY: the number of columns, a length, an int4.
+        "\nkcopy_load_bytes_total{table=\"other\"} 10\n",
     ] {
         assert!(metrics.contains(part), "{part} is not in {metrics}");
     }

@@ -114,12 +114,11 @@ fn whatever_a_table_refuses_a_row_for_it_can_be_skipped() {
 
 #[test]
 fn what_is_not_about_a_row_ends_the_load() {
-    for (code, raised) in [("40001", 1), ("40P01", 1), ("53100", 1), ("57014", 1), ("XX000", 1), ("55P03", 1)]
-    {
+    for code in ["40001", "40P01", "53100", "57014", "XX000", "55P03"] {
         let mut loading = setting(&format!(
             "create table t(n text);
              create function no() returns trigger language plpgsql as
-                 $$ begin if new.n = '{raised}' then raise exception using errcode = '{code}'; end if; return new; end $$;
+                 $$ begin if new.n = '1' then raise exception using errcode = '{code}'; end if; return new; end $$;
              create trigger no before insert on t for each row execute function no()"
         ));
         let topic = loading.topic("ended", 1);
