@@ -219,6 +219,27 @@ fn changes_of_topics_are_a_document_for_programs() {
 }
 
 #[test]
+fn an_alteration_with_a_setting_that_is_refused_adds_no_partitions() {
+    let broker = Broker::start();
+    let topic = broker.create("altered", 1);
+    let alter = |retention: &str| {
+        let config = format!("retention.ms={retention}");
+        let arguments = ["topic", "alter", &topic, "--partitions", "3", "--config", &config];
+        run(program("kcopy").args(arguments).args(["-b", broker.bootstrap()]))
+    };
+    let partitions = || {
+        let output =
+            run(program("kcopy").args(["topic", "describe", &topic, "--json", "-b", broker.bootstrap()]));
+        output.expect_success().text().matches("\"leader\"").count()
+    };
+    let refused = alter("soon").expect_code(1);
+    assert!(refused.stderr.contains("retention.ms"), "{refused:?}");
+    let before = partitions();
+    alter("1000").expect_success();
+    assert_eq!((before, partitions()), (1, 3));
+}
+
+#[test]
 fn a_trim_that_one_partition_is_too_short_for_changes_none() {
     let broker = Broker::start();
     let topic = broker.create("uneven", 3);

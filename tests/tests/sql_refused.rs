@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use kcopy_tests::{Loading, server_program};
+use kcopy_tests::{Loading, installation, server_program};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -11,6 +11,24 @@ fn setting() -> Loading {
          exception when duplicate_object or unique_violation then null; end $$; grant kcopy_loader to refused",
     );
     loading
+}
+
+#[test]
+fn an_installation_says_that_its_program_is_missing() {
+    let mut loading = setting();
+    loading.database.execute("set log_min_messages = warning");
+    for (path, reason) in
+        [("/nowhere/kcopy", "there is no /nowhere/kcopy on"), ("/dev/null/kcopy", "Not a directory")]
+    {
+        loading.database.execute(&installation(Path::new(path)));
+        let log = loading.database.server_log();
+        let told = log.lines().filter(|line| line.contains("WARNING") && line.contains(path));
+        assert!(told.clone().any(|line| line.contains(reason)), "{:?}", told.collect::<Vec<_>>());
+    }
+    let program = server_program(&loading.database.folder(), loading.broker.bootstrap());
+    loading.database.execute(&installation(&program));
+    let log = loading.database.server_log();
+    assert!(!log.lines().any(|line| line.contains("WARNING") && line.contains(&*program.to_string_lossy())));
 }
 
 #[test]

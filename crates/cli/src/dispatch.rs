@@ -12,13 +12,22 @@ use crate::{grammar, kafka_topics, kcat};
 /// # Errors
 /// The command line is wrong in its grammar.
 pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, WrongUse> {
-    let (program, args) =
-        args.split_first().map_or((OsStr::new("kcopy"), args), |(first, rest)| (&**first, rest));
+    let (program, args) = split(args);
     match choose(program, args) {
         Grammar::Kcat => kcat::parse(&name(program), args, environment),
         Grammar::KafkaTopics => kafka_topics::parse(args, environment),
         Grammar::Kcopy => grammar::parse(args, environment),
     }
+}
+
+/// The grammar of a whole command line.
+pub fn grammar_of(args: &[OsString]) -> Grammar {
+    let (program, args) = split(args);
+    choose(program, args)
+}
+
+fn split(args: &[OsString]) -> (&OsStr, &[OsString]) {
+    args.split_first().map_or((OsStr::new("kcopy"), args), |(first, rest)| (&**first, rest))
 }
 
 /// The grammar: by the program's name, then by the first argument.

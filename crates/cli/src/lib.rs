@@ -31,7 +31,7 @@ pub fn main(args: &[OsString]) -> i32 {
             return wrong.exit_code.into();
         }
     };
-    let grammar = plan.common().map_or(plan::Grammar::Kcopy, |common| common.grammar);
+    let grammar = dispatch::grammar_of(args);
     if grammar == plan::Grammar::Kcat {
         process::heed_termination();
     }

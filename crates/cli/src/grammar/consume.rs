@@ -48,7 +48,7 @@ pub(super) struct ConsumeArgs {
     #[arg(short = 'c', long, env = "KCOPY_MAX_MESSAGES", value_name = "N", value_parser = number::<u64>(1, u64::MAX))]
     max_messages: Option<u64>,
     /// Stop after so many bytes of keys and values, for example 64MiB
-    #[arg(long, env = "KCOPY_MAX_BYTES", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, env = "KCOPY_MAX_BYTES", value_name = "SIZE", value_parser = parse_max_bytes)]
     max_bytes: Option<u64>,
     /// Stop after this time, for example 30s
     #[arg(long, env = "KCOPY_MAX_TIME", value_name = "DURATION", value_parser = parse_duration)]
@@ -181,6 +181,13 @@ impl ConsumeArgs {
         let id = properties.group_id.clone()?;
         let never = self.no_commit || properties.enable_auto_commit == Some(false);
         Some(GroupUse { id, commit: if never { CommitPolicy::Never } else { CommitPolicy::Always } })
+    }
+}
+
+fn parse_max_bytes(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("expected 1 byte or more".to_owned()),
+        size => Ok(size),
     }
 }
 

@@ -298,6 +298,7 @@ fn wrong_use_says_what_is_right() {
         ("consume t --until beginning", "would read nothing"),
         ("consume t --partitions 5-3", "--partitions: \"5-3\" is no list of partitions"),
         ("consume t --max-bytes lots", "\"lots\" is no size"),
+        ("consume t --max-bytes 0", "expected 1 byte or more"),
         ("consume t --max-time 5", "\"5\" is no duration"),
         ("consume t --max-messages 0", "expected a whole number from 1 to 18446744073709551615"),
         ("load t --into t --write-timeout 10ms", "an answer is waited for 1s to 1d"),

@@ -1,4 +1,4 @@
-//! Configuration files: `key=value` lines, in librdkafka's and Java's spelling.
+//! Configuration files: `key=value` lines, in librdkafka's spelling, or `key: value` ones in Java's.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ impl std::error::Error for ConfigFileError {}
 
 /// Sets every property of the file `path`, whose bytes are `content`.
 ///
-/// Empty lines and lines that start with `#` are skipped, space around key and value too. `\:` and `\=`
-/// are what some Java tools write for `:` and `=`.
+/// Empty lines and lines that start with `#` or `!` are skipped, space around key and value too. The first `=` or `:`
+/// ends the key, which has none of them; `\:` and `\=` are what some Java tools write for `:` and `=`.
 ///
 /// # Errors
 /// A line is no `key=value`, or sets a property wrongly; the error names file and line.
@@ -53,12 +53,12 @@ pub fn read_config(path: &Path, content: &[u8], set: &mut PropertySet) -> Result
     })?;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
         let number = Some(index + 1);
         let line = line.replace("\\:", ":").replace("\\=", "=");
-        match line.split_once('=') {
+        match line.split_once(['=', ':']) {
             Some((name, value)) if !name.trim().is_empty() => set
                 .set(name.trim(), value.trim(), Source::File)
                 .map_err(|error| fail(number, Reason::Property(error)))?,
@@ -88,6 +88,13 @@ mod tests {
         assert_eq!(set.value("client.id"), Some("a=b"));
         assert_eq!(set.value("acks"), Some("all"));
         assert_eq!(set.source("acks"), Some(Source::File));
+    }
+
+    #[test]
+    fn a_colon_ends_a_key_as_in_javas_files() {
+        let set = read(b"! of a Java tool\nbootstrap.servers: localhost:9092\nclient.id :a=b").unwrap();
+        assert_eq!(set.value("bootstrap.servers"), Some("localhost:9092"));
+        assert_eq!(set.value("client.id"), Some("a=b"));
     }
 
     #[test]

@@ -61,8 +61,13 @@ impl Run<'_> {
             TopicAction::Create { spec, existing } => self.create(spec, *existing).await,
             TopicAction::Alter { topics, partitions, replica_assignment, set, unset, missing } => {
                 let names = self.names(topics, *missing).await?;
+                let configs = alterations(&names, set, unset);
+                // Two requests: a setting that the broker refuses shall not leave the partitions added.
+                if partitions.is_some() && !configs.is_empty() {
+                    all(self.admin.clone().validate_only().alter_configs(&configs).await?)?;
+                }
                 self.alter_partitions(&names, *partitions, replica_assignment.as_deref()).await?;
-                self.alter_configs(&names, set, unset).await
+                self.alter_configs(&names, &configs).await
             }
             TopicAction::Delete { topics, missing } => self.delete(topics, *missing).await,
             TopicAction::Offsets { topic, isolation } => self.offsets(topic, *isolation).await,
@@ -191,24 +196,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn alter_configs(
-        &self,
-        names: &[Str],
-        set: &[(String, String)],
-        unset: &[String],
-    ) -> Result<(), Failure> {
-        if set.is_empty() && unset.is_empty() {
+    async fn alter_configs(&self, names: &[Str], alterations: &[ConfigAlteration]) -> Result<(), Failure> {
+        if alterations.is_empty() {
             return Ok(());
         }
-        let mut changes: Vec<(Str, ConfigChange)> = Vec::new();
-        changes.extend(set.iter().map(|(name, value)| (name.into(), ConfigChange::Set(value.into()))));
-        changes.extend(unset.iter().map(|name| (name.into(), ConfigChange::Unset)));
-        let alteration = |name: &Str| ConfigAlteration {
-            resource: ConfigResource::Topic(name.clone()),
-            changes: changes.clone(),
-        };
-        let alterations: Vec<ConfigAlteration> = names.iter().map(alteration).collect();
-        all(self.admin.alter_configs(&alterations).await?)?;
+        all(self.admin.alter_configs(alterations).await?)?;
         for name in names {
             let change = json!({ "topic": &**name, "action": "configuration changed" });
             self.say("", &format!("changed the configuration of topic {name}"), change)?;
@@ -400,6 +392,20 @@ impl Run<'_> {
     async fn names(&self, topics: &TopicsNamed, missing: OnMissing) -> Result<Vec<Str>, Failure> {
         Ok(self.find_some(topics, missing).await?.into_iter().map(|topic| topic.name).collect())
     }
+}
+
+/// What changes in the configurations of topics; nothing where there is nothing to set and to unset.
+fn alterations(names: &[Str], set: &[(String, String)], unset: &[String]) -> Vec<ConfigAlteration> {
+    let set = set.iter().map(|(name, value)| (name.into(), ConfigChange::Set(value.into())));
+    let changes: Vec<_> = set.chain(unset.iter().map(|name| (name.into(), ConfigChange::Unset))).collect();
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let of = |name: &Str| ConfigAlteration {
+        resource: ConfigResource::Topic(name.clone()),
+        changes: changes.clone(),
+    };
+    names.iter().map(of).collect()
 }
 
 /// The only answer to the only question.

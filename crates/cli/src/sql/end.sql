@@ -15,5 +15,17 @@ REVOKE ALL ON FUNCTION
     kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text),
     kcopy.unstage(text) FROM PUBLIC;
 
+-- It may come later, so this is no error.
+DO $body$
+BEGIN
+    IF (pg_stat_file(kcopy.program(), true)).size IS NULL THEN
+        RAISE WARNING 'there is no % on the server''s machine: kcopy.load fails until it is there', kcopy.program()
+            USING HINT = '"kcopy sql --program PATH" names another place';
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'kcopy.load fails until the server can run %: %', kcopy.program(), SQLERRM;
+END
+$body$;
+
 SET kcopy.done = 'yes';
 COMMIT;
