@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use kcopy_tests::{Broker, DEADLINE, Database, Running, kill, program};
+use kcopy_tests::{Broker, DEADLINE, Database, Running, WireLoad, kill, program};
 use rustix::{
     fs::{Mode, OFlags},
     process::Signal,
@@ -107,6 +107,34 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         ended.lines().into_iter().filter(|line| line.contains("\"event\":\"commit\"")).collect();
     assert!(!events.is_empty() && events[0].contains("\"next_offset\":"), "{ended:?}");
     assert_eq!(database.value("select sum(next_offset) from kcopy.offsets"), "7");
+}
+
+#[test]
+fn partitions_that_come_while_a_loader_begins_are_all_loaded() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.topic("coming");
+    setting.database.execute("create table coming(n int4)");
+    let loader = setting.start(&[
+        &topic,
+        "--into",
+        "coming",
+        "--follow",
+        "--batch-time",
+        "20ms",
+        "-X",
+        "metadata.max.age.ms=100",
+    ]);
+    // From here on it looks for the topic again and again.
+    setting.wait_for("select to_regclass('kcopy.offsets') is not null", "t");
+    setting.topic(&["create", &topic, "--partitions", "1"]);
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    setting.wait_for("select count(*) from coming", "1");
+    setting.topic(&["alter", &topic, "--partitions", "2"]);
+    setting.wait_for("select count(*) from kcopy.offsets", "2");
+    loader.signal(Signal::TERM);
+    let ended = loader.finish().expect_code(143);
+    // Those that are there at the beginning are not new.
+    assert_eq!(ended.stderr.matches("a topic has new partitions").count(), 1, "{ended:?}");
 }
 
 /// What a service tells systemd from its start to its end, which comes once it has told `count` times that it is alive.

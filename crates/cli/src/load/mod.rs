@@ -47,6 +47,7 @@ mod worker;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
@@ -162,9 +163,6 @@ fn start_services(
     if let Some(group) = &plan.group {
         tokio::spawn(mirror::run(Arc::clone(shared), group.clone()));
     }
-    if plan.end == End::Follow {
-        tokio::spawn(watch_topics(Arc::clone(shared), Arc::clone(commander)));
-    }
     if let Some(address) = plan.metrics {
         let listening = shared.handle.block_on(metrics::listen(address));
         let (listener, address) =
@@ -197,30 +195,34 @@ async fn show_progress(shared: Arc<Shared>) {
     }
 }
 
-/// Looks for partitions that were added, as often as metadata are renewed.
-async fn watch_topics(shared: Arc<Shared>, commander: Arc<watch::Sender<Command>>) {
-    let names: Vec<&str> = shared.plan.routes.iter().map(|route| route.topic.as_str()).collect();
-    let mut known: Option<Vec<usize>> = None;
+/// Looks for partitions that were added to those that are loaded, as often as metadata are renewed, until it has found
+/// some.
+async fn watch_topics(
+    shared: Arc<Shared>,
+    commander: Arc<watch::Sender<Command>>,
+    known: BTreeMap<Str, usize>,
+) {
+    let names: Vec<&str> = known.keys().map(|topic| &**topic).collect();
     loop {
-        // A cluster that does not answer is the workers' business.
+        // A cluster that does not answer is the workers' business, and so is a topic with an error.
         if let Ok(metadata) = shared.client.topics(&names).await {
-            let count = |name: &&str| metadata.topic(name).map_or(0, |topic| topic.partitions.len());
-            let counts: Vec<usize> = names.iter().map(count).collect();
-            if known.as_ref().is_some_and(|known| known.iter().zip(&counts).any(|(before, now)| now > before))
-            {
-                shared.reporter.tell("partitions", "a topic has new partitions");
-                commander.send_if_modified(|command| {
-                    let is_running = *command == Command::Run;
-                    if is_running {
-                        *command = Command::Reload;
-                    }
-                    is_running
-                });
+            let has_more = |(name, count): (&Str, &usize)| {
+                metadata.topic(name).is_some_and(|topic| topic.partitions.len() > *count)
+            };
+            if known.iter().any(has_more) {
+                break;
             }
-            known = Some(counts);
         }
         tokio::time::sleep(shared.client.config().metadata_max_age.max(Duration::from_millis(100))).await;
     }
+    shared.reporter.tell("partitions", "a topic has new partitions");
+    commander.send_if_modified(|command| {
+        let is_running = *command == Command::Run;
+        if is_running {
+            *command = Command::Reload;
+        }
+        is_running
+    });
 }
 
 /// Loads until the ends are reached, or somebody says that it is enough.
@@ -245,6 +247,13 @@ fn load(
             }
         };
         notify.send("READY=1");
+        if shared.plan.end == End::Follow && shared.plan.partitions.is_none() {
+            let mut known = BTreeMap::new();
+            for it in &assigned {
+                *known.entry(it.topic.clone()).or_default() += 1;
+            }
+            shared.handle.spawn(watch_topics(Arc::clone(shared), Arc::clone(commander), known));
+        }
         work(shared, commander, &config, &filled, assigned)?;
         let is_again = commander.send_if_modified(|command| {
             let is_again = *command == Command::Reload;
