@@ -59,6 +59,26 @@ fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
 }
 
 #[test]
+fn what_a_record_says_blames_no_other_one() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("blamed", 1);
+    let good = |n: u32| format!("k:{{\"n\":{n},\"r\":\"[1,2)\"}}\n");
+    let mut lines: String = (0..5).map(good).collect();
+    lines += "k:{\"n\":5,\"r\":\"x, line 1\"}\n";
+    lines += "k:{\"n\":6,\"r\":\"x\\nCOPY Blamed all, line 2, column r\"}\n";
+    lines += &good(7);
+    setting.produce(&topic, &lines);
+    setting.database.execute("create table \"Blamed all\"(n int4, r int4range)");
+    let into = [topic.as_str(), "--into", "\"Blamed all\""];
+    let failed = setting.load(&into).expect_code(1);
+    assert!(failed.stderr.contains("[0] offset 5: table public.\"Blamed all\": malformed"), "{failed:?}");
+    let skip = [&into[..], &["--on-error", "skip"]].concat();
+    let skipped = setting.load(&skip).expect_success();
+    let rows = "select string_agg(n::text, ' ' order by n) from \"Blamed all\"";
+    assert_eq!(setting.database.value(rows), "0 1 2 3 4 7", "{skipped:?}");
+}
+
+#[test]
 fn a_trigger_may_fill_what_must_not_be_null() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("filled", 1);

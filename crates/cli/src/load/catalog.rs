@@ -11,6 +11,8 @@ pub(super) struct Table {
     pub(super) oid: u32,
     /// With its schema, quoted as SQL needs it.
     pub(super) name: String,
+    /// Its name alone, as it is.
+    pub(super) relation: String,
     pub(super) columns: Vec<TableColumn>,
     /// The columns of its primary key.
     pub(super) key: Vec<String>,
@@ -44,7 +46,7 @@ impl Table {
 
 const FIND: &str = "\
 select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text,
-       c.relpersistence::text, pg_catalog.row_security_active(c.oid), {row_triggers}
+       c.relpersistence::text, pg_catalog.row_security_active(c.oid), {row_triggers}, c.relname::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.oid = pg_catalog.to_regclass($1)";
 
@@ -149,6 +151,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
     let mut table = Table {
         oid,
         name,
+        relation: row.get(6),
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
         has_row_security: row.get(4),

@@ -15,6 +15,8 @@ pub(super) struct Destination {
     pub(super) table: Table,
     pub(super) encoder: RowEncoder,
     pub(super) copy: Statement,
+    /// What COPY fills, as PostgreSQL's errors name it: without its schema, and without quotes.
+    pub(super) goal: String,
     /// Where rows go first, and what moves them into the table.
     pub(super) stage: Option<(String, Statement)>,
 }
@@ -39,23 +41,25 @@ impl Destination {
         let columns = layout.column_list();
         let doing = format!("preparing to load into {}", table.name);
         let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
-        let (mut goal, mut more, mut stage) = (table.name.clone(), String::new(), None);
+        let (mut goal, mut into) = (table.relation.clone(), table.name.clone());
+        let (mut more, mut stage) = (String::new(), None);
         if let Some(marks) = &layout.stage {
-            goal = format!("pg_temp.kcopy_stage_{at}");
+            goal = format!("kcopy_stage_{at}");
+            into = format!("pg_temp.{goal}");
             more = marks.list();
             let make = format!(
-                "create temp table kcopy_stage_{at} on commit delete rows as select {columns}{} from {} with no data",
+                "create temp table {goal} on commit delete rows as select {columns}{} from {} with no data",
                 marks.definitions(),
                 table.name
             );
             client.batch_execute(&make).await.map_err(failed)?;
-            let merge = merge_sql(plan, &table, &layout, marks, &goal);
-            stage = Some((goal.clone(), client.prepare(&merge).await.map_err(failed)?));
+            let merge = merge_sql(plan, &table, &layout, marks, &into);
+            stage = Some((into.clone(), client.prepare(&merge).await.map_err(failed)?));
         }
         let copy =
-            format!("copy {goal} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
+            format!("copy {into} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
         let copy = client.prepare(&copy).await.map_err(failed)?;
-        Ok(Destination { table, encoder, copy, stage })
+        Ok(Destination { table, encoder, copy, goal, stage })
     }
 }
 

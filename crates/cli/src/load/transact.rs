@@ -267,47 +267,43 @@ impl Loader {
     ) -> Result<u64, Trouble> {
         let count = rows.origins.len();
         let (mut from, mut step, mut written) = (0, count, 0);
-        // The next row that was refused when those before it were there.
-        let mut refused: Option<(usize, String)> = None;
+        // The row that PostgreSQL has named: what is before it is tried without it, and then it alone.
+        let mut suspect: Option<usize> = None;
         while from < count {
-            if let Some((_, reason)) = refused.take_if(|(row, _)| *row == from) {
-                let origin = rows.origins[from];
-                rejected.push(Rejected {
-                    partition: origin.partition as usize,
-                    offset: origin.offset,
-                    content: None,
-                    reason: format!("{}: {reason}", self.place(&origin, partitions)),
-                });
-                from += 1;
-                step = CAREFUL_ROWS;
-                continue;
-            }
-            let until = refused.as_ref().map_or(count, |(row, _)| *row).min(from.saturating_add(step));
+            let until = suspect.map_or(count.min(from.saturating_add(step)), |row| row.max(from + 1));
             self.execute("savepoint rows").await?;
             self.empty_stage(at).await?;
-            let copied = match self.copy(at, rows, from, until).await {
-                Ok(copied) => copied,
+            let fault = match self.copy(at, rows, from, until).await {
+                Ok(copied) => {
+                    written += copied;
+                    from = until;
+                    step = step.saturating_mul(4);
+                    suspect = suspect.filter(|row| *row >= from);
+                    self.execute("release savepoint rows").await?;
+                    continue;
+                }
                 Err(Fault::Trouble(trouble)) => {
                     return Err(trouble.at(&span(&rows.origins[from..until], partitions)));
                 }
-                // Whatever was refused behind it may have been so because of what is refused here.
-                Err(fault) => {
-                    self.execute("rollback to savepoint rows").await?;
-                    refused = None;
-                    match fault {
-                        Fault::Row { row, reason } => {
-                            refused = Some((row, reason));
-                            step = count;
-                        }
-                        _ => step = (until - from).div_ceil(2),
-                    }
-                    continue;
-                }
+                Err(fault) => fault,
             };
-            written += copied;
-            from = until;
-            step = step.saturating_mul(4);
-            self.execute("release savepoint rows").await?;
+            self.execute("rollback to savepoint rows").await?;
+            suspect = None;
+            match fault {
+                Fault::Row { reason, .. } if until - from == 1 => {
+                    let origin = rows.origins[from];
+                    rejected.push(Rejected {
+                        partition: origin.partition as usize,
+                        offset: origin.offset,
+                        content: None,
+                        reason: format!("{}: {reason}", self.place(&origin, partitions)),
+                    });
+                    from += 1;
+                    step = CAREFUL_ROWS;
+                }
+                Fault::Row { row, .. } => suspect = Some(row),
+                _ => step = (until - from).div_ceil(2),
+            }
         }
         Ok(written)
     }
@@ -336,7 +332,7 @@ impl Loader {
         let destination = &mut self.tables[at];
         let doing = format!("copying into {}", destination.table.name);
         let failed = |error: tokio_postgres::Error| -> Fault {
-            match line_of(&error) {
+            match line_of(&error, &destination.goal) {
                 Some(line) if line >= 1 && line <= until - from => {
                     Fault::Row { row: from + line - 1, reason: reason(&error) }
                 }
@@ -488,17 +484,18 @@ fn fenced(placed: &Placed, from: i64, to: i64, now: Option<i64>) -> Trouble {
     ))
 }
 
-/// The row that an error of COPY is about: `COPY orders, line 3, column id`.
-fn line_of(error: &tokio_postgres::Error) -> Option<usize> {
+/// The row that an error of COPY is about: `COPY orders, line 3, column id: "x"`. The value is the record's own, and may
+/// look like this as well.
+fn line_of(error: &tokio_postgres::Error, goal: &str) -> Option<usize> {
     let error = error.as_db_error()?;
     if !is_data_code(error.code().code()) {
         return None;
     }
-    // A trigger's context comes first, COPY's last.
-    let context = error.where_()?.lines().rev().find(|line| line.starts_with("COPY "))?;
-    let (_, after) = context.rsplit_once(", line ")?;
-    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-    after[..digits].parse().ok()
+    // A trigger's context comes before COPY's.
+    let start = format!("COPY {goal}, line ");
+    let line = error.where_()?.lines().find_map(|line| line.strip_prefix(&start))?;
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    line[..digits].parse().ok()
 }
 
 fn is_about_data(error: &tokio_postgres::Error) -> bool {
