@@ -217,6 +217,17 @@ fn a_table_that_somebody_else_has_locked_is_waited_for_and_he_is_named() {
 }
 
 #[test]
+fn who_has_locked_the_table_of_positions_is_named() {
+    let (setting, topic) = setting();
+    setting.load(&[&topic, "--into", "frozen"]).expect_success();
+    let mut other = setting.database.connect();
+    other.batch_execute("begin; lock table kcopy.offsets in access exclusive mode").expect("a lock");
+    let process: i32 = other.query_one("select pg_backend_pid()", &[]).expect("its process").get(0);
+    let ended = setting.load(&[&topic, "--into", "frozen", "--timeout", "1s"]).expect_code(1);
+    assert!(ended.stderr.contains(&format!("process {process} (: idle in transaction, ")), "{ended:?}");
+}
+
+#[test]
 fn a_lock_timeout_of_the_users_own_is_left_as_it_is() {
     let (setting, topic) = setting();
     let mut other = setting.database.connect();

@@ -88,7 +88,7 @@ pub(super) struct LoadArgs {
     #[arg(long, env = "KCOPY_BATCH_TIME", value_name = "DURATION", default_value = "1s", help_heading = "Batches", value_parser = parse_duration)]
     batch_time: Duration,
     /// How long PostgreSQL may leave a statement without an answer before the connection is given up for a new one;
-    /// locks are waited for three quarters of it
+    /// locks are waited for three quarters of it, and of --timeout at the beginning, if that is less
     #[arg(long, env = "KCOPY_WRITE_TIMEOUT", value_name = "DURATION", default_value = "5m", help_heading = "Batches", value_parser = parse_write_timeout)]
     write_timeout: Duration,
     /// Connections to PostgreSQL, each for a share of the partitions

@@ -365,7 +365,7 @@ async fn prepare(
     let mut notices = Vec::new();
     let placed = match survey.establish(&mut postgres, &assigned, &mut notices).await {
         Ok(placed) => placed,
-        Err(trouble) => return Err(locks::explained(&postgres, plan, trouble).await),
+        Err(trouble) => return Err(locks::explained(&postgres, plan, pulse, trouble).await),
     };
     for notice in notices {
         shared.reporter.tell("loss_accepted", &notice);

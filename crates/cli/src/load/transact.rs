@@ -94,7 +94,7 @@ impl Loader {
         for (at, (table, layout)) in tables.into_iter().enumerate() {
             match Destination::new(&client, &plan, at, table, layout).await {
                 Ok(destination) => destinations.push(destination),
-                Err(trouble) => return Err(locks::explained(&client, &plan, trouble).await),
+                Err(trouble) => return Err(locks::explained(&client, &plan, &pulse, trouble).await),
             }
             pulse.beat();
         }
@@ -121,7 +121,7 @@ impl Loader {
             let _ = self.client.batch_execute("rollback").await;
         }
         match result {
-            Err(trouble) => Err(locks::explained(&self.client, &self.plan, trouble).await),
+            Err(trouble) => Err(locks::explained(&self.client, &self.plan, &self.pulse, trouble).await),
             done => done,
         }
     }
@@ -131,7 +131,7 @@ impl Loader {
     /// # Errors
     /// The connection's.
     pub(super) async fn wait_within(&self, limit: Duration) -> Result<(), Trouble> {
-        locks::wait_within(&self.client, limit).await.map(|_| ())
+        locks::wait_within(&self.client, limit).await
     }
 
     async fn transact(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<Done, Trouble> {

@@ -120,17 +120,15 @@ impl Worker {
         let mut postgres = connect::connect(&plan.server).await?;
         pulse.beat();
         self.take_over(&postgres).await?;
-        let is_ours = locks::wait_within(&postgres, locks::first_wait(&plan)).await?;
+        locks::wait_within(&postgres, locks::first_wait(&plan)).await?;
         let (placed, tables) = match self.survey(&mut postgres, pulse).await {
             Ok(surveyed) => surveyed,
-            Err(trouble) => return Err(locks::explained(&postgres, &plan, trouble).await),
+            Err(trouble) => return Err(locks::explained(&postgres, &plan, pulse, trouble).await),
         };
         let layouts: Vec<Layout> = tables.iter().map(|(_, layout)| layout.clone()).collect();
         let reread = Reread { client: self.shared.client.clone(), config: self.config.clone() };
         let loader = Loader::new(postgres, Arc::clone(&plan), tables, reread, Arc::clone(pulse)).await?;
-        if is_ours {
-            loader.wait_within(locks::wait(&plan)).await?;
-        }
+        loader.wait_within(locks::wait(&plan)).await?;
         pulse.rest();
         let letters = match &plan.on_error {
             OnError::DeadLetter(topic) => Some(DeadLetters::new(&self.shared.client, topic).await?),
