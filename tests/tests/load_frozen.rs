@@ -228,6 +228,30 @@ fn who_has_locked_the_table_of_positions_is_named() {
 }
 
 #[test]
+fn a_line_that_is_cut_while_a_loader_begins_leaves_no_lock_behind() {
+    let (mut setting, topic) = setting();
+    let line = Line::to(setting.database.port());
+    setting.produce(&topic, &lines(0, 10));
+    setting.load(&[&topic, "--into", "frozen"]).expect_success();
+    let mut other = setting.database.connect();
+    other.batch_execute("begin; select from kcopy.offsets for update").expect("a lock");
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "frozen", "-b", setting.broker.bootstrap(), "--follow"]);
+    command.args(["-d", &setting.database.url_at(line.port()), "--write-timeout", "4s"]);
+    let load = Running::start(&mut command);
+    setting.wait_for(&format!("select count(*) {LOADERS} and wait_event_type = 'Lock'"), "1");
+    line.mend_for_new_ones();
+    // It gets the lock, and nobody reaches it any more.
+    other.batch_execute("rollback").expect("the end of the lock");
+    setting.wait_for(&format!("select count(*) {LOADERS} and state = 'idle in transaction'"), "1");
+    setting.produce(&topic, &lines(10, 20));
+    setting.wait_for(ALL, "20 20 190");
+    load.signal(Signal::TERM);
+    let ended = load.finish().expect_code(143);
+    assert!(ended.stderr.contains("PostgreSQL has not answered for 4s (--write-timeout)"), "{ended:?}");
+}
+
+#[test]
 fn a_lock_timeout_of_the_users_own_is_left_as_it_is() {
     let (setting, topic) = setting();
     let mut other = setting.database.connect();

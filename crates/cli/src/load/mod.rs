@@ -65,6 +65,7 @@ use self::{
     positions::{Assigned, Survey},
     pulse::Pulse,
     service::{Notify, Signals},
+    session::Backend,
     shared::{Command, Reporter, Shared, Stats},
     trouble::Trouble,
     worker::Worker,
@@ -105,10 +106,11 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
     let notify = Arc::new(Notify::new());
     let started = Instant::now();
     if plan.is_dry_run {
-        return shared
-            .handle
-            .block_on(print_tables(&shared))
-            .map_err(|trouble| Failure::Told(trouble.to_string()));
+        let mut patience = Patience::new(&shared);
+        let pulse = Arc::clone(&patience.pulse);
+        let printed = shared.handle.block_on(patience.limit(print_tables(&shared, &pulse)));
+        // Nobody can tell it to stop.
+        return printed.unwrap_or(Ok(())).map_err(|trouble| Failure::Told(trouble.to_string()));
     }
     let ended_by = start_services(&shared, &commander, &notify)?;
     let result = load(&shared, &commander, &notify);
@@ -130,16 +132,17 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
 }
 
 /// `--create-table --dry-run`: the SQL and nothing else. A table that is there is left out.
-async fn print_tables(shared: &Shared) -> Result<(), Trouble> {
+async fn print_tables(shared: &Shared, pulse: &Pulse) -> Result<(), Trouble> {
     let plan = &shared.plan;
-    let postgres = postgres::connect::connect(&plan.server).await?;
-    session::settle(&postgres).await?;
+    let postgres = session::open(plan, pulse, &mut None).await?;
     for name in worker::table_names(plan) {
         if catalog::find(&postgres, &name).await?.is_some() {
             shared.reporter.tell("table", &format!("table {name} is there already"));
             continue;
         }
-        let (sql, notes) = create::statement(&shared.client, plan, &consumer_config(plan), &name).await?;
+        let config = consumer_config(plan);
+        let statement = create::statement(&shared.client, plan, &config, &name);
+        let (sql, notes) = pulse.resting(statement).await?;
         notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
         writeln!(std::io::stdout(), "{sql}")
             .map_err(|error| Trouble::Final(format!("writing to standard output: {error}")))?;
@@ -232,7 +235,7 @@ fn load(
     notify: &Notify,
 ) -> Result<(), String> {
     let config = consumer_config(&shared.plan);
-    let mut filled = FilledColumns::default();
+    let (mut filled, mut backend) = (FilledColumns::default(), None);
     loop {
         let mut patience = Patience::new(shared);
         let pulse = Arc::clone(&patience.pulse);
@@ -240,7 +243,8 @@ fn load(
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            match shared.handle.block_on(patience.limit(prepare(shared, &config, &mut filled, &pulse))) {
+            let prepared = prepare(shared, &config, &mut filled, &pulse, &mut backend);
+            match shared.handle.block_on(patience.limit(prepared)) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
                 None => {}
@@ -308,21 +312,18 @@ async fn prepare(
     config: &ConsumerConfig,
     filled: &mut FilledColumns,
     pulse: &Pulse,
+    backend: &mut Option<Backend>,
 ) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
-    pulse.dial();
-    let mut postgres = postgres::connect::connect(&plan.server).await?;
-    pulse.beat();
-    session::settle(&postgres).await?;
-    locks::wait_within(&postgres, locks::first_wait(plan)).await?;
+    let mut postgres = session::open(plan, pulse, backend).await?;
     let names = worker::table_names(plan);
     let mut tables = Vec::with_capacity(names.len());
     for name in &names {
+        pulse.beat();
         let mut found = catalog::find(&postgres, name).await?;
         if found.is_none() && plan.creates_tables {
-            pulse.rest();
-            let (sql, notes) = create::statement(&shared.client, plan, config, name).await?;
-            pulse.beat();
+            let statement = create::statement(&shared.client, plan, config, name);
+            let (sql, notes) = pulse.resting(statement).await?;
             notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
             shared.reporter.tell("create_table", &sql);
             let made = postgres.batch_execute(&sql).await;
@@ -341,18 +342,19 @@ async fn prepare(
         );
     }
     for table in &tables {
+        pulse.beat();
         catalog::check_rights(&postgres, table, plan).await?;
     }
     // What cannot be is told before any position is set, and before any record comes.
     for layout in filled.layouts(plan, &tables)? {
         layout.encoder().map_err(Trouble::Final)?;
     }
+    pulse.beat();
     positions::ensure_schema(&mut postgres).await?;
-    pulse.rest();
     if let OnError::DeadLetter(topic) = &plan.on_error {
-        rejects::check_topic(&shared.client, topic).await?;
+        pulse.resting(rejects::check_topic(&shared.client, topic)).await?;
     }
-    let mut assigned = match partitions(&shared.client, plan, &names).await {
+    let mut assigned = match pulse.resting(partitions(&shared.client, plan, &names)).await {
         // It may be made later, unless it was there before.
         Err(Trouble::Missing(text))
             if plan.end == End::Follow && !positions::were_there(&postgres, plan).await? =>

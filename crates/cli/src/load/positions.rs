@@ -158,11 +158,13 @@ impl Survey<'_> {
         notices: &mut Vec<String>,
     ) -> Result<Vec<Placed>, Trouble> {
         let failed = |error: tokio_postgres::Error| at_positions("reading kcopy.offsets", &error);
+        self.pulse.beat();
         let transaction = postgres.transaction().await.map_err(failed)?;
         let known = self.known_topics(&transaction, assigned).await?;
+        self.pulse.beat();
         let mut stored = self.stored(&transaction, assigned).await?;
         // Asked only while the positions are locked: what is older than a position says nothing about it.
-        let mut seen = self.of_cluster(self.look(assigned, &stored)).await?;
+        let mut seen = self.pulse.resting(self.look(assigned, &stored)).await?;
         let is_fine = |(it, seen): (&Assigned, &Seen)| {
             stored.get(&self.key(it)).is_none_or(|stored| {
                 matches!(judge(stored, self.cluster_id().as_deref(), seen), Verdict::Fine)
@@ -170,8 +172,8 @@ impl Survey<'_> {
         };
         if !assigned.iter().zip(&seen).all(is_fine) {
             // Once more, and of the present leaders: a former one knows only the past.
-            self.of_cluster(self.renew_metadata(assigned)).await?;
-            seen = self.of_cluster(self.look(assigned, &stored)).await?;
+            self.pulse.resting(self.renew_metadata(assigned)).await?;
+            seen = self.pulse.resting(self.look(assigned, &stored)).await?;
         }
         let cluster_id = self.cluster_id();
         let is_new = |it: &&Assigned| {
@@ -179,9 +181,10 @@ impl Survey<'_> {
             !stored.contains_key(&self.key(it)) && !known.contains(&of_topic)
         };
         let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
-        let starts = self.of_cluster(self.first_starts(&new, &seen, notices)).await?;
+        let starts = self.pulse.resting(self.first_starts(&new, &seen, notices)).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {
+            self.pulse.beat();
             let place = format!("{} [{}]", assigned.topic, assigned.partition);
             let mut position = seen.range.log_start_offset;
             match stored.remove(&self.key(assigned)) {
@@ -206,7 +209,7 @@ impl Survey<'_> {
                         notices.push(format!("{place}: {what}; loading goes on at offset {go_on_at}"));
                         position = go_on_at;
                         let there = PartitionRange { start: go_on_at, ..seen.range.clone() };
-                        let epochs = self.of_cluster(self.client.epochs_before(&[there])).await;
+                        let epochs = self.pulse.resting(self.client.epochs_before(&[there])).await;
                         seen.range.last_epoch = epochs.map_err(|error| unsteady(&error))?[0];
                         self.accept(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
                     }
@@ -223,14 +226,6 @@ impl Survey<'_> {
         Ok(placed)
     }
 
-    /// Asks the cluster: meanwhile PostgreSQL owes no answer.
-    async fn of_cluster<T>(&self, question: impl Future<Output = T>) -> T {
-        self.pulse.rest();
-        let answer = question.await;
-        self.pulse.beat();
-        answer
-    }
-
     /// Partitions that a topic no longer has are lost as well, and would be in the way of `kcopy.load`.
     async fn give_up_gone(
         &self,
@@ -241,7 +236,7 @@ impl Survey<'_> {
         let failed = |error: tokio_postgres::Error| at_positions("writing kcopy.offsets", &error);
         // Asked anew, and rows of the present topic stay: what is cached may not know of a partition that was added a
         // moment ago, and that another loader has begun with.
-        let metadata = self.of_cluster(self.renew_metadata(assigned)).await?;
+        let metadata = self.pulse.resting(self.renew_metadata(assigned)).await?;
         let mut seen = HashSet::new();
         for it in assigned.iter().filter(|it| seen.insert((it.table, it.topic.clone()))) {
             // A topic has partitions: an answer without any says nothing.

@@ -36,8 +36,15 @@ impl Pulse {
         *self.since() = Since { asked: now, silent: now };
     }
 
-    /// Nothing is asked of it for a while: it is the cluster's turn.
-    pub(super) fn rest(&self) {
+    /// Waits for somebody else: meanwhile PostgreSQL owes no answer.
+    pub(super) async fn resting<T>(&self, work: impl Future<Output = T>) -> T {
+        self.rest();
+        let done = work.await;
+        self.beat();
+        done
+    }
+
+    fn rest(&self) {
         *self.since() = Since::default();
     }
 

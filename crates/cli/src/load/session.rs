@@ -2,7 +2,13 @@
 
 use tokio_postgres::Client;
 
-use super::trouble::Trouble;
+use super::{
+    locks,
+    postgres::connect::{self, Session},
+    pulse::Pulse,
+    trouble::Trouble,
+};
+use crate::plan::Load;
 
 /// What would give the text forms of values another meaning (a role, a database or the server may have set it), and
 /// our own literals. Binary forms know none of it. The time zone stays: defaults and triggers go by it.
@@ -20,15 +26,38 @@ join (values ('idle_session_timeout', '0'), ('idle_in_transaction_session_timeou
              ('client_connection_check_interval', '10s')) w(name, value) on w.name = s.name
 where s.source <> 'client' and (s.name <> 'client_connection_check_interval' or s.setting = '0')";
 
-/// Prepares a session.
+/// The server's process for a session, and when it began.
+pub(super) type Backend = (i32, String);
+
+/// Opens a session, and ends the backend of the one before: where the line was cut it may still hold its positions.
+/// `backend` is that of the new one then.
 ///
 /// # Errors
-/// The connection's.
-pub(super) async fn settle(postgres: &Client) -> Result<(), Trouble> {
+/// No server takes us, or the connection's.
+pub(super) async fn open(
+    plan: &Load,
+    pulse: &Pulse,
+    backend: &mut Option<Backend>,
+) -> Result<Session, Trouble> {
     let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing a session", &error);
+    pulse.dial();
+    let postgres = connect::connect(&plan.server).await?;
+    pulse.beat();
     postgres.batch_execute(SETTINGS).await.map_err(failed)?;
     postgres.query(LIMITS, &[]).await.map_err(failed)?;
-    Ok(())
+    if let Some((process, since)) = backend {
+        let end = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
+                   where pid = $1 and backend_start::text = $2";
+        // One that is of another server, or may not be ended, ends by itself.
+        let _ = postgres.query(end, &[process, since]).await;
+    }
+    let own = "select pid, backend_start::text from pg_catalog.pg_stat_activity \
+               where pid = pg_catalog.pg_backend_pid()";
+    let row = postgres.query_opt(own, &[]).await.map_err(failed)?;
+    *backend = row.map(|row| (row.get(0), row.get(1)));
+    locks::wait_within(&postgres, locks::first_wait(plan)).await?;
+    pulse.beat();
+    Ok(postgres)
 }
 
 /// Which characters a database can hold. The tables of most encodings are PostgreSQL's own: of them only ASCII is sure.

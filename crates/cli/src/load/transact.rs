@@ -116,14 +116,13 @@ impl Loader {
     /// Nothing of the batch is written then, unless the commit itself got no answer: the position tells.
     pub(super) async fn write(&mut self, batch: &Batch, partitions: &[Placed]) -> Result<Done, Trouble> {
         let result = self.transact(batch, partitions).await;
-        if result.is_err() && !self.client.is_closed() {
+        let Err(trouble) = result else { return result };
+        if !self.client.is_closed() {
+            self.pulse.beat();
             // It may be one that was never begun, or a connection that is just going.
             let _ = self.client.batch_execute("rollback").await;
         }
-        match result {
-            Err(trouble) => Err(locks::explained(&self.client, &self.plan, &self.pulse, trouble).await),
-            done => done,
-        }
+        Err(locks::explained(&self.client, &self.plan, &self.pulse, trouble).await)
     }
 
     /// How long locks may be waited for from here on.
@@ -146,12 +145,11 @@ impl Loader {
             });
         }
         if matches!(self.plan.on_error, OnError::RejectTable | OnError::DeadLetter(_)) {
-            self.pulse.rest();
-            self.reread.complete(&mut done.rejected, partitions).await?;
-            self.pulse.beat();
+            self.pulse.resting(self.reread.complete(&mut done.rejected, partitions)).await?;
         }
         if self.plan.on_error == OnError::RejectTable {
             self.insert_rejected(&done.rejected, partitions).await?;
+            self.pulse.beat();
         }
         self.move_positions(batch, partitions, &done.rejected).await?;
         Ok(done)
@@ -371,7 +369,9 @@ impl Loader {
         let copied = sink.finish().await.map_err(failed)?;
         self.pulse.beat();
         let Some((_, merge)) = &destination.stage else { return Ok(copied) };
-        match self.client.execute(merge, &[]).await {
+        let merged = self.client.execute(merge, &[]).await;
+        self.pulse.beat();
+        match merged {
             Ok(_) => Ok(copied),
             Err(error) => {
                 let doing = format!("moving rows from the stage into {}", destination.table.name);

@@ -21,11 +21,11 @@ use super::{
     locks,
     patience::Patience,
     positions::{Assigned, Placed, Survey},
-    postgres::connect::{self, Session},
+    postgres::connect::Session,
     pulse::Pulse,
     reader::{Read, Reader},
     rejects::{DeadLetters, Reread},
-    session,
+    session::{self, Backend},
     shared::{Command, Shared},
     transact::Loader,
     trouble::Trouble,
@@ -39,8 +39,8 @@ pub(super) struct Worker {
     pub(super) assigned: Vec<Assigned>,
     pub(super) config: ConsumerConfig,
     filled: FilledColumns,
-    /// The server's process for the last connection, and when it began: it is ended before the next one works.
-    backend: Option<(i32, String)>,
+    /// That of the last session.
+    backend: Option<Backend>,
 }
 
 impl Worker {
@@ -116,11 +116,7 @@ impl Worker {
 
     async fn establish(&mut self, pulse: &Arc<Pulse>) -> Result<Established, Trouble> {
         let plan = Arc::clone(&self.shared.plan);
-        pulse.dial();
-        let mut postgres = connect::connect(&plan.server).await?;
-        pulse.beat();
-        self.take_over(&postgres).await?;
-        locks::wait_within(&postgres, locks::first_wait(&plan)).await?;
+        let mut postgres = session::open(&plan, pulse, &mut self.backend).await?;
         let (placed, tables) = match self.survey(&mut postgres, pulse).await {
             Ok(surveyed) => surveyed,
             Err(trouble) => return Err(locks::explained(&postgres, &plan, pulse, trouble).await),
@@ -129,9 +125,10 @@ impl Worker {
         let reread = Reread { client: self.shared.client.clone(), config: self.config.clone() };
         let loader = Loader::new(postgres, Arc::clone(&plan), tables, reread, Arc::clone(pulse)).await?;
         loader.wait_within(locks::wait(&plan)).await?;
-        pulse.rest();
         let letters = match &plan.on_error {
-            OnError::DeadLetter(topic) => Some(DeadLetters::new(&self.shared.client, topic).await?),
+            OnError::DeadLetter(topic) => {
+                Some(pulse.resting(DeadLetters::new(&self.shared.client, topic)).await?)
+            }
             _ => None,
         };
         Ok((loader, layouts, placed, letters))
@@ -142,6 +139,7 @@ impl Worker {
         let plan = &self.shared.plan;
         let mut tables = Vec::new();
         for name in table_names(plan) {
+            pulse.beat();
             let table = catalog::find(postgres, &name).await?;
             tables.push(table.ok_or_else(|| Trouble::Final(format!("there is no table {name}")))?);
         }
@@ -154,24 +152,6 @@ impl Worker {
             self.shared.reporter.tell("loss_accepted", &notice);
         }
         Ok((placed, tables.into_iter().zip(layouts).collect()))
-    }
-
-    /// Prepares a session, and ends the server's side of the one before: where the line was cut it may still
-    /// hold its positions.
-    async fn take_over(&mut self, postgres: &tokio_postgres::Client) -> Result<(), Trouble> {
-        let failed = |error: tokio_postgres::Error| Trouble::postgres("preparing a session", &error);
-        session::settle(postgres).await?;
-        if let Some((process, since)) = self.backend.take() {
-            let end = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
-                       where pid = $1 and backend_start::text = $2";
-            // One that is of another server, or may not be ended, ends by itself.
-            let _ = postgres.query(end, &[&process, &since]).await;
-        }
-        let own = "select pid, backend_start::text from pg_catalog.pg_stat_activity \
-                   where pid = pg_catalog.pg_backend_pid()";
-        let row = postgres.query_opt(own, &[]).await.map_err(failed)?;
-        self.backend = row.map(|row| (row.get(0), row.get(1)));
-        Ok(())
     }
 }
 
