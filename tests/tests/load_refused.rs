@@ -164,6 +164,33 @@ fn what_waiting_does_not_mend_ends_the_run_at_once_with_its_reason() {
 }
 
 #[test]
+fn what_other_workers_commit_lends_no_patience_to_one_that_only_fails() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("patience", 2);
+    let lines = |from: u32, until: u32| (from..until).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+    // A load that shall end still writes what it has read: batches of Kafka's are small here.
+    let small = ["-P", "-t", &topic, "-p", "0", "-X", "batch.num.messages=10"];
+    setting.broker.kcat(&small, lines(1, 1001).as_bytes()).expect_success();
+    setting.broker.kcat(&["-P", "-t", &topic, "-p", "1"], lines(0, 1).as_bytes()).expect_success();
+    setting.database.execute(
+        "create table patience(n int4);
+         create function refuse() returns trigger language plpgsql as $$ begin
+            if new.n = 0 then raise exception 'not now' using errcode = '40001'; end if;
+            perform pg_sleep(0.02); return new; end $$;
+         create trigger refuse before insert on patience for each row execute function refuse()",
+    );
+    let into = [topic.as_str(), "--into", "patience", "--connections", "2", "--batch-rows", "1"];
+    let ended = setting.load(&[&into[..], &["--timeout", "1s"]].concat()).expect_code(1);
+    assert!(
+        ended.stderr.contains("not now [40001] (for ") && ended.stderr.contains(": --timeout)"),
+        "{ended:?}"
+    );
+    // It would take 20 s.
+    let position = "select next_offset < 1000 from kcopy.offsets where partition = 0";
+    assert_eq!(setting.database.value(position), "t", "{ended:?}");
+}
+
+#[test]
 fn a_topic_is_a_part_of_a_tables_name() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("part-of.It", 1);

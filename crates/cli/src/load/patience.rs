@@ -28,6 +28,7 @@ pub(super) struct Patience {
     missing_since: Option<Instant>,
     /// What was wrong last.
     last: Option<String>,
+    /// Its own: those of other workers say nothing of what is wrong here.
     commits: u64,
     /// Whether PostgreSQL answers.
     pub(super) pulse: Arc<Pulse>,
@@ -42,7 +43,7 @@ impl Patience {
             attempt_since: Instant::now(),
             missing_since: None,
             last: None,
-            commits: Stats::of(&shared.stats.commits),
+            commits: 0,
             pulse: shared.new_pulse(),
         }
     }
@@ -54,7 +55,7 @@ impl Patience {
     pub(super) fn take(&mut self, trouble: Trouble) -> Result<(), String> {
         let shared = &self.shared;
         let limit = shared.plan.common.timeout.unwrap_or(Duration::MAX);
-        let commits = Stats::of(&shared.stats.commits);
+        let commits = self.pulse.commits();
         // An attempt that came to something, or went well for long, ends a row of failures.
         if commits > self.commits || self.attempt_since.elapsed() > limit {
             self.failing_since = None;

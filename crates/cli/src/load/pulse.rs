@@ -2,7 +2,10 @@
 //! ever.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use super::trouble::Trouble;
 pub(super) struct Pulse {
     limit: Duration,
     since: Mutex<Since>,
+    commits: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -27,13 +31,23 @@ struct Since {
 
 impl Pulse {
     pub(super) fn new(limit: Duration) -> Pulse {
-        Pulse { limit, since: Mutex::default() }
+        Pulse { limit, since: Mutex::default(), commits: AtomicU64::new(0) }
     }
 
     /// It has answered, and is asked the next thing.
     pub(super) fn beat(&self) {
         let now = Some(Instant::now());
         *self.since() = Since { asked: now, silent: now };
+    }
+
+    /// A transaction of this worker has committed.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many have.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Waits for somebody else: meanwhile PostgreSQL owes no answer.

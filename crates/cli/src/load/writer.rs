@@ -33,6 +33,7 @@ pub(super) async fn write_all(
             letters.send(&done.rejected, &placed).await?;
         }
         pulse.guard(loader.commit(&batch, &placed)).await?;
+        pulse.committed();
         account(&shared, &batch, &placed, &done.rows, &done.rejected);
     }
     Ok(())
