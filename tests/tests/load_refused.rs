@@ -391,3 +391,22 @@ fn a_column_that_goes_while_it_is_filled_ends_the_run() {
     setting.load(&[&topic, "--into", "going1"]).expect_success();
     assert_eq!(setting.database.value("select string_agg(o, ' ' order by o) from going1"), "o1 o2 o3");
 }
+
+#[test]
+fn a_column_that_goes_unseen_before_a_topic_grows_ends_the_run_as_well() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("unseen", 1);
+    setting.database.execute("create table unseen(n int4)");
+    let follow = ["--into", "unseen", "--follow", "--batch-time", "20ms", "-X", "metadata.max.age.ms=100"];
+    let loader = setting.start(&[&[topic.as_str()], &follow[..]].concat());
+    setting.produce(&topic, "k:{\"n\":1,\"later\":\"a\"}\n");
+    setting.wait_for("select count(*) from unseen", "1");
+    setting.database.execute("alter table unseen add later text");
+    setting.produce(&topic, "k:{\"n\":2,\"later\":\"b\"}\n");
+    setting.wait_for("select count(*) from unseen where later = 'b'", "1");
+    // No batch comes that would show it.
+    setting.database.execute("alter table unseen drop later");
+    setting.topic(&["alter", &topic, "--partitions", "2"]);
+    let ended = loader.finish().expect_code(1);
+    assert!(ended.stderr.contains("table public.unseen: column later, which this run fills, "), "{ended:?}");
+}

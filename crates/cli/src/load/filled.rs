@@ -39,4 +39,12 @@ impl FilledColumns {
         self.tables = layouts.iter().map(|layout| layout.names().map(str::to_owned).collect()).collect();
         Ok(layouts)
     }
+
+    /// Adds what others have filled.
+    pub(super) fn add(&mut self, others: FilledColumns) {
+        self.tables.resize(self.tables.len().max(others.tables.len()), Vec::new());
+        for (columns, others) in self.tables.iter_mut().zip(others.tables) {
+            columns.extend(others.into_iter().filter(|other| !columns.contains(other)).collect::<Vec<_>>());
+        }
+    }
 }

@@ -258,7 +258,7 @@ fn load(
             }
             shared.handle.spawn(watch_topics(Arc::clone(shared), Arc::clone(commander), known));
         }
-        work(shared, commander, &config, &filled, assigned)?;
+        work(shared, commander, &config, &mut filled, assigned)?;
         let is_again = commander.send_if_modified(|command| {
             let is_again = *command == Command::Reload;
             if is_again {
@@ -277,7 +277,7 @@ fn work(
     shared: &Arc<Shared>,
     commander: &Arc<watch::Sender<Command>>,
     config: &ConsumerConfig,
-    filled: &FilledColumns,
+    filled: &mut FilledColumns,
     assigned: Vec<Assigned>,
 ) -> Result<(), String> {
     let count = shared.plan.connections.min(assigned.len()).max(1);
@@ -301,7 +301,7 @@ fn work(
     let mut first = Ok(());
     for thread in threads {
         let ended = thread.join().unwrap_or_else(|_| Err("a worker panicked".to_owned()));
-        first = first.and(ended);
+        first = first.and(ended.map(|by_worker| filled.add(by_worker)));
     }
     first
 }

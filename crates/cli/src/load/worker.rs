@@ -53,19 +53,19 @@ impl Worker {
         Worker { shared, assigned, config, filled, backend: None }
     }
 
-    /// Works until the ends are reached, or it shall stop.
+    /// Works until the ends are reached, or it shall stop; and which columns it has filled by then.
     ///
     /// # Errors
     /// What waiting does not mend, or has not mended within --timeout.
-    pub(super) fn run(mut self) -> Result<(), String> {
+    pub(super) fn run(mut self) -> Result<FilledColumns, String> {
         let mut patience = Patience::new(&self.shared);
         loop {
             match self.attempt(&mut patience) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(self.filled),
                 Err(trouble) => patience.take(trouble)?,
             }
             if *self.shared.command.borrow() != Command::Run {
-                return Ok(());
+                return Ok(self.filled);
             }
         }
     }
