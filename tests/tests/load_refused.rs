@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kcopy_tests::{Running, WireLoad, program, run};
+use rustix::process::Signal;
 
 #[test]
 fn every_error_that_is_about_a_row_can_be_skipped_and_names_its_place() {
@@ -409,4 +410,31 @@ fn a_column_that_goes_unseen_before_a_topic_grows_ends_the_run_as_well() {
     setting.topic(&["alter", &topic, "--partitions", "2"]);
     let ended = loader.finish().expect_code(1);
     assert!(ended.stderr.contains("table public.unseen: column later, which this run fills, "), "{ended:?}");
+}
+
+#[test]
+fn row_security_that_comes_while_a_table_is_filled_is_obeyed() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("secured", 1);
+    let database = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
+        "create role secured login; create table secured(n int4); grant insert, select on secured to secured;
+         grant create, temp on database {database} to secured"
+    ));
+    let url = setting.database.url().replace("postgres@", "secured@");
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "-b", setting.broker.bootstrap(), "-d", &url, "--into", "secured"]);
+    let loader = Running::start(command.args(["--follow", "--batch-time", "20ms", "--on-error", "skip"]));
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    setting.wait_for("select count(*) from secured", "1");
+    setting.database.execute(
+        "create policy positive on secured using (true) with check (n > 0);
+         alter table secured enable row level security",
+    );
+    setting.produce(&topic, "k:{\"n\":-2}\nk:{\"n\":3}\n");
+    setting.wait_for("select next_offset from kcopy.offsets", "3");
+    assert_eq!(setting.database.value("select string_agg(n::text, ' ' order by n) from secured"), "1 3");
+    loader.signal(Signal::TERM);
+    loader.finish().expect_code(143);
+    setting.database.execute("drop owned by secured; drop role secured");
 }

@@ -20,7 +20,7 @@ pub(super) struct Table {
     pub(super) has_row_security: bool,
     /// Triggers may change a row before it is checked.
     pub(super) has_row_triggers: bool,
-    /// Changes whenever a column does, or whether there are such triggers.
+    /// Changes whenever a column does, or whether there are such triggers, or whether row security is.
     pub(super) fingerprint: String,
 }
 
@@ -84,7 +84,7 @@ order by a.attnum";
 const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
    a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text
-   || {row_triggers}::text)
+   || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
  where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
 
