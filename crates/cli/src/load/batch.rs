@@ -1,5 +1,7 @@
 //! What goes into one transaction.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kcopy_client::wire::records::Record;
 use tokio::time::Instant;
@@ -55,8 +57,8 @@ pub(super) struct Rejected {
     /// The place of the partition.
     pub(super) partition: usize,
     pub(super) offset: i64,
-    /// None where PostgreSQL refused the row: the record is read once more then.
-    pub(super) content: Option<Content>,
+    /// None where nobody wants it, and where PostgreSQL refused the row: the record is read once more then.
+    pub(super) content: Option<Arc<Content>>,
     pub(super) reason: String,
 }
 
@@ -80,8 +82,11 @@ impl Content {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    /// What it takes of memory.
+    pub(super) fn size(&self) -> usize {
+        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + of(value));
+        of(&self.key) + of(&self.value) + headers.sum::<usize>() + size_of_val(&*self.headers)
     }
 }
 
@@ -97,5 +102,17 @@ impl TableRows {
     pub(super) fn span(&self, from: usize, until: usize) -> std::ops::Range<usize> {
         let end_of = |row: usize| row.checked_sub(1).map_or(0, |before| self.origins[before].end as usize);
         end_of(from)..end_of(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_take_memory_as_well() {
+        let header = (b"name".to_vec(), Some(vec![0; 1000]));
+        let content = Content { key: Some(vec![0; 10]), headers: vec![header; 3], ..Content::default() };
+        assert!(content.size() >= 10 + 3 * 1004);
     }
 }

@@ -1,5 +1,7 @@
 //! Reads records, encodes them, and makes batches of them.
 
+use std::sync::Arc;
+
 use kcopy_client::{Consumer, Event, FetchedBatch, TryNext, wire::ErrorCode};
 use kcopy_format::write::RecordContext;
 use tokio::{
@@ -199,12 +201,13 @@ impl<'a> Reader<'a> {
                     )));
                 }
                 Err(reason) => {
-                    let content = Content::of(&record);
-                    self.batch.bytes += content.len() + reason.len();
+                    let is_kept = self.shared.plan.on_error != OnError::Skip;
+                    let content = is_kept.then(|| Arc::new(Content::of(&record)));
+                    self.batch.bytes += content.as_ref().map_or(0, |it| it.size()) + reason.len();
                     self.batch.rejected.push(Rejected {
                         partition: at,
                         offset: record.offset,
-                        content: Some(content),
+                        content,
                         reason,
                     });
                 }

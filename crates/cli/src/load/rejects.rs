@@ -1,5 +1,7 @@
 //! Records that a table cannot take.
 
+use std::sync::Arc;
+
 use kcopy_client::{
     Client, ConsumerConfig, Event, PartitionRange,
     producer::{Producer, ProducerConfig, Record as NewRecord, Topic},
@@ -30,7 +32,8 @@ impl Reread {
         partitions: &[Placed],
     ) -> Result<(), Trouble> {
         for rejected in rejected.iter_mut().filter(|rejected| rejected.content.is_none()) {
-            rejected.content = Some(self.read(&partitions[rejected.partition].range, rejected.offset).await?);
+            let content = self.read(&partitions[rejected.partition].range, rejected.offset).await?;
+            rejected.content = Some(Arc::new(content));
         }
         Ok(())
     }

@@ -400,9 +400,9 @@ impl Loader {
         let topics: Vec<&str> = rejected.iter().map(|it| &*assigned(it).topic).collect();
         let indexes: Vec<i32> = rejected.iter().map(|it| assigned(it).partition).collect();
         let offsets: Vec<i64> = rejected.iter().map(|it| it.offset).collect();
-        let content = |it: &'_ Rejected| it.content.clone().unwrap_or_default();
-        let keys: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).key).collect();
-        let values: Vec<Option<Vec<u8>>> = rejected.iter().map(|it| content(it).value).collect();
+        let contents = || rejected.iter().map(|it| it.content.as_deref());
+        let keys: Vec<Option<&[u8]>> = contents().map(|it| it?.key.as_deref()).collect();
+        let values: Vec<Option<&[u8]>> = contents().map(|it| it?.value.as_deref()).collect();
         let reasons: Vec<String> = rejected.iter().map(|it| self.charset.fit(&it.reason)).collect();
         let inserted = self
             .client
