@@ -91,21 +91,25 @@ pub async fn connect(settings: &Settings) -> Result<Session, ConnectError> {
     }
     let limit = settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let mut failures = Vec::new();
-    let mut outlook = Outlook::Never;
+    let mut outlooks = Vec::new();
     for host in order {
         // The library's own limit is for TCP alone: a server that is stopped takes connections and says nothing.
         match tokio::time::timeout(limit, to_host(settings, host, tls.as_ref())).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => {
-                outlook = outlook.max(outlook_of(&error));
+                outlooks.push(outlook_of(&error));
                 failures.push(format!("{}: {}", shown(host), reason(&error)));
             }
             Err(_) => {
-                outlook = Outlook::Silent;
+                outlooks.push(Outlook::Silent);
                 failures.push(format!("{}: no answer within {limit:?}", shown(host)));
             }
         }
     }
+    let best = outlooks.iter().max().copied().unwrap_or(Outlook::Never);
+    // One host that answers is no silence.
+    let is_heard = outlooks.iter().any(|outlook| *outlook != Outlook::Silent);
+    let outlook = if is_heard { best.min(Outlook::Passing) } else { best };
     Err(ConnectError { message: format!("PostgreSQL cannot be reached at {}", failures.join("; ")), outlook })
 }
 
@@ -274,4 +278,39 @@ pub fn reason(error: &tokio_postgres::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, io, net::TcpListener};
+
+    use super::*;
+    use crate::environment::Environment;
+
+    #[tokio::test]
+    async fn only_where_no_host_answers_it_is_a_silence() {
+        let environment = Environment {
+            variable: &|_| None::<OsString>,
+            read_file: &|_| Err(io::Error::from_raw_os_error(2)),
+            stdin_is_terminal: false,
+            now_ms: 0,
+        };
+        // A server that is stopped; and one that is away.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let silent = silent.local_addr().map(|address| (address.port(), silent)).unwrap();
+        for (ports, expected) in [
+            (vec![silent.0], Outlook::Silent),
+            (vec![silent.0, closed], Outlook::Passing),
+            (vec![closed, silent.0], Outlook::Passing),
+        ] {
+            let hosts: Vec<&str> = ports.iter().map(|_| "127.0.0.1").collect();
+            let shown: Vec<String> = ports.iter().map(u16::to_string).collect();
+            let text = format!("host={} port={} user=me sslmode=disable", hosts.join(","), shown.join(","));
+            let mut settings = Settings::gather(Some(&text), &environment).unwrap();
+            settings.connect_timeout = Some(Duration::from_millis(100));
+            let error = connect(&settings).await.err().expect("nobody is there");
+            assert_eq!(error.outlook, expected, "{error}");
+        }
+    }
 }
