@@ -173,6 +173,10 @@ fn a_client_shows_its_certificate() {
     setting.expect_refusal(&mixed, None, "the client's certificate");
     setting.expect_refusal(&keyless, None, "needs its key: sslkey");
     setting.expect_refusal(&missing, None, "nowhere.key");
+    // Who names one means it, also where a connection without TLS would do.
+    let prefer = missing.replace("user=certified sslmode=require", "user=postgres sslmode=prefer");
+    setting.expect_refusal(&prefer, None, "nowhere.key");
+    assert_eq!(setting.used_tls(&prefer.replace("sslmode=prefer", "sslmode=allow"), None), "f");
 }
 
 #[test]

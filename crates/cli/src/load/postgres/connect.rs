@@ -78,8 +78,9 @@ pub async fn connect(settings: &Settings) -> Result<Session, ConnectError> {
         _ if settings.hosts.iter().all(HostSettings::is_socket) => None,
         _ => match Tls::new(&settings.ssl) {
             Ok(tls) => Some(tls),
-            // Who does not insist on TLS goes without, as before there was any.
-            Err(_) if settings.ssl.mode <= SslMode::Prefer => None,
+            // Who does not insist on TLS goes without, as before there was any; who names a certificate means it.
+            Err(_) if settings.ssl.mode == SslMode::Allow => None,
+            Err(_) if settings.ssl.mode == SslMode::Prefer && !settings.ssl.is_certificate_named => None,
             Err(message) => return Err(ConnectError { message, outlook: Outlook::Never }),
         },
     };

@@ -67,6 +67,8 @@ pub struct SslSettings {
     pub certificate: Option<PathBuf>,
     /// The client's key (PEM).
     pub key: Option<PathBuf>,
+    /// Whether one of these was named, and not only found in its usual place.
+    pub is_certificate_named: bool,
     /// Whether TLS begins without asking first (PostgreSQL 17).
     pub is_direct: bool,
 }
@@ -438,7 +440,8 @@ fn ssl(parameters: &Parameters, environment: &Environment<'_>) -> Result<SslSett
     }
     let certificate = file("sslcert", "postgresql.crt");
     let key = file("sslkey", "postgresql.key").filter(|_| certificate.is_some());
-    Ok(SslSettings { mode, roots, certificate, key, is_direct })
+    let is_certificate_named = parameters.get("sslcert").or(parameters.get("sslkey")).is_some();
+    Ok(SslSettings { mode, roots, certificate, key, is_certificate_named, is_direct })
 }
 
 /// The name of the user that runs the program.
