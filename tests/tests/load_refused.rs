@@ -249,15 +249,16 @@ fn rights_that_positions_need_are_named() {
     let topic = setting.broker.create("granted", 2);
     setting.database.execute("create table granted(n int4)");
     setting.produce(&topic, "k:{\"n\":1}\n");
-    setting.load(&[&topic, "--into", "granted"]).expect_success();
-    setting.database.execute(
-        "create role ungranted login; grant insert on granted to ungranted; grant usage on schema kcopy to ungranted",
-    );
+    setting.database.execute("create role ungranted login; grant insert on granted to ungranted");
     let url = setting.database.url().replace("postgres@", "ungranted@");
     let load = |more: &[&str]| {
         let arguments = [&[topic.as_str(), "-d", &url, "--into", "granted"], more].concat();
         setting.broker.kcopy("load", &arguments, b"")
     };
+    let without_schema = load(&[]);
+    setting.load(&[&topic, "--into", "granted"]).expect_success();
+    let without_usage = load(&[]);
+    setting.database.execute("grant usage on schema kcopy to ungranted");
     let without_any = load(&[]);
     setting.database.execute("grant select, insert, update on kcopy.offsets to ungranted");
     load(&[]).expect_success();
@@ -265,13 +266,25 @@ fn rights_that_positions_need_are_named() {
     setting.broker.create("granted", 1);
     let without_delete = load(&["--accept-loss"]);
     setting.database.execute("drop owned by ungranted; drop role ungranted");
-    for (refused, doing) in
-        [(without_any, "reading kcopy.offsets: "), (without_delete, "writing kcopy.offsets: ")]
-    {
+    for (refused, doing) in [
+        (without_schema, "let a role with CREATE on the database run this load once, and grant this one "),
+        (without_usage, "permission denied for schema kcopy [42501]; its owner can grant this one "),
+        (without_any, "reading kcopy.offsets: "),
+        (without_delete, "writing kcopy.offsets: "),
+    ] {
         let refused = refused.expect_code(1);
         let advice = "USAGE on schema kcopy, and SELECT, INSERT, UPDATE, DELETE on its tables";
         assert!(refused.stderr.contains(doing) && refused.stderr.contains(advice), "{refused:?}");
     }
+    // What is not about rights is not said to be.
+    setting
+        .database
+        .execute("drop schema kcopy cascade; create schema kcopy; create domain kcopy.offsets as int4");
+    let refused = setting.load(&[&topic, "--into", "granted"]).expect_code(1);
+    assert!(
+        refused.stderr.contains("already exists") && !refused.stderr.contains("grant this"),
+        "{refused:?}"
+    );
 }
 
 #[test]

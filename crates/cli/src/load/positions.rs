@@ -58,16 +58,26 @@ pub(super) async fn ensure_schema(postgres: &mut Postgres) -> Result<(), Trouble
     loop {
         match make_schema(postgres).await {
             Err((_, error)) if attempt < SCHEMA_ATTEMPTS && is_made_meanwhile(&error) => attempt += 1,
-            Err((doing, error)) => return Err(advised(Trouble::postgres(doing, &error))),
+            Err((Doing::Looking, error)) => return Err(at_positions("looking for the schema kcopy", &error)),
+            Err((Doing::Making, error)) => {
+                let advice =
+                    format!("let a role with CREATE on the database run this load once, and {GRANTS}");
+                return Err(with_rights("making the schema kcopy", &error, &advice));
+            }
             Ok(()) => return Ok(()),
         }
     }
 }
 
+enum Doing {
+    Looking,
+    Making,
+}
+
 /// One attempt, and what it failed at.
-async fn make_schema(postgres: &mut Postgres) -> Result<(), (&'static str, tokio_postgres::Error)> {
-    let looking = |error| ("looking for the schema kcopy", error);
-    let making = |error| ("making the schema kcopy", error);
+async fn make_schema(postgres: &mut Postgres) -> Result<(), (Doing, tokio_postgres::Error)> {
+    let looking = |error| (Doing::Looking, error);
+    let making = |error| (Doing::Making, error);
     let is_there = "select pg_catalog.to_regclass('kcopy.offsets') is not null \
                     and pg_catalog.to_regclass('kcopy.rejected') is not null";
     if postgres.query_one(is_there, &[]).await.map_err(looking)?.get(0) {
@@ -110,24 +120,20 @@ pub(super) async fn were_there(postgres: &Postgres, plan: &Load) -> Result<bool,
     Ok(known.map_err(|error| at_positions("reading kcopy.offsets", &error))?.get(0))
 }
 
-fn advised(trouble: Trouble) -> Trouble {
-    match trouble {
-        Trouble::Final(text) => Trouble::Final(format!(
-            "{text}; let a role that may create it run: kcopy sql | psql, and {GRANTS}"
-        )),
-        passing => passing,
-    }
-}
-
 /// What a role needs; DELETE is for --accept-loss.
 const GRANTS: &str = "grant this one USAGE on schema kcopy, and SELECT, INSERT, UPDATE, DELETE on its tables (the role \
                       kcopy_loader of kcopy sql has all of these)";
 
 /// An error about the tables of the schema kcopy, with the rights that it may be about.
 pub(super) fn at_positions(doing: &str, error: &tokio_postgres::Error) -> Trouble {
+    with_rights(doing, error, &format!("its owner can {GRANTS}"))
+}
+
+/// An error, with `advice` where it is about rights.
+fn with_rights(doing: &str, error: &tokio_postgres::Error, advice: &str) -> Trouble {
     match Trouble::postgres(doing, error) {
         Trouble::Final(text) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            Trouble::Final(format!("{text}; its owner can {GRANTS}"))
+            Trouble::Final(format!("{text}; {advice}"))
         }
         trouble => trouble,
     }
