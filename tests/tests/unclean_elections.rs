@@ -30,14 +30,15 @@ impl Log {
     /// A batch for each number.
     fn write(&self, numbers: std::ops::Range<i64>) {
         for number in numbers {
-            let mut builder = BatchBuilder::new(BatchOptions::new(Compression::None));
-            let value = format!("{{\"n\":{number}}}");
-            builder
-                .append(1_700_000_000_000, None, Some(value.as_bytes()), Headers::EMPTY)
-                .expect("a record");
-            let batch: Bytes = builder.finish(ProducerStamp::NONE).expect("a batch");
-            self.runtime.block_on(self.cluster.append_batch(TOPIC, 0, batch)).expect("appended");
+            self.write_value(&format!("{{\"n\":{number}}}"));
         }
+    }
+
+    fn write_value(&self, value: &str) {
+        let mut builder = BatchBuilder::new(BatchOptions::new(Compression::None));
+        builder.append(1_700_000_000_000, None, Some(value.as_bytes()), Headers::EMPTY).expect("a record");
+        let batch: Bytes = builder.finish(ProducerStamp::NONE).expect("a batch");
+        self.runtime.block_on(self.cluster.append_batch(TOPIC, 0, batch)).expect("appended");
     }
 
     /// Another leader, in a new epoch, whose log ends at `offset`.
@@ -325,4 +326,16 @@ fn a_group_that_stands_in_another_log_is_not_imported() {
     assert!(ended.stderr.contains(text), "{ended:?}");
     kcopy_tests::run(&mut ways.wire(&["--import-group", "g", "--accept-loss"])).expect_success();
     assert_eq!(ways.loading.database.value("select min(n) || ' ' || count(*) from by_wire"), "102 8");
+}
+
+#[test]
+fn a_record_that_is_refused_lends_its_epoch_to_no_position_before_it() {
+    let log = Log::new();
+    log.write(0..3);
+    log.lose_from(3);
+    log.write_value("{\"n\":\"none\"}");
+    let mut ways = Ways::new(&log);
+    kcopy_tests::run(&mut ways.wire(&[])).expect_code(1);
+    let position = "select next_offset || ' ' || leader_epoch from kcopy.offsets";
+    assert_eq!(ways.loading.database.value(position), "3 0");
 }

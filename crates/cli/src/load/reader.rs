@@ -170,8 +170,7 @@ impl<'a> Reader<'a> {
             broker: fetched.broker_id(),
             timestamp_type: fetched.timestamp_type(),
         };
-        let epoch = fetched.batch().batch().partition_leader_epoch();
-        self.cursors[at].leader_epoch = (epoch >= 0).then_some(epoch);
+        let epoch = Some(fetched.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         self.shared.stats.progress(fetched.topic(), fetched.partition(), |progress| {
             progress.end = progress.end.max(fetched.high_watermark());
         });
@@ -216,14 +215,15 @@ impl<'a> Reader<'a> {
             if record.timestamp >= 0 {
                 self.batch.newest_ms = self.batch.newest_ms.max(Some(record.timestamp));
             }
-            self.cursors[at].next = record.offset + 1;
+            let cursor = &mut self.cursors[at];
+            (cursor.next, cursor.leader_epoch) = (record.offset + 1, epoch);
             if self.batch.records as usize >= limits.rows || self.batch.bytes >= limits.bytes {
                 self.seal()?;
                 self.batch.since = Some(Instant::now());
             }
         }
         let cursor = &mut self.cursors[at];
-        cursor.next = cursor.next.max(fetched.next_offset());
+        (cursor.next, cursor.leader_epoch) = (cursor.next.max(fetched.next_offset()), epoch);
         Ok(())
     }
 
