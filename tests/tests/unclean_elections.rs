@@ -339,3 +339,37 @@ fn a_record_that_is_refused_lends_its_epoch_to_no_position_before_it() {
     let position = "select next_offset || ' ' || leader_epoch from kcopy.offsets";
     assert_eq!(ways.loading.database.value(position), "3 0");
 }
+
+#[test]
+fn a_log_without_the_epoch_of_what_was_loaded_is_another_one_though_it_is_longer() {
+    let log = Log::new();
+    log.write(0..7);
+    log.lose_from(7);
+    log.lose_from(7);
+    log.write(7..9);
+    let mut ways = Ways::new(&log);
+    kcopy_tests::run(&mut ways.wire(&[])).expect_success();
+    // As if what came last had been read from the leader of an epoch that this log does not know.
+    let position = "select next_offset || ' ' || leader_epoch from kcopy.offsets";
+    for (stands, text) in [
+        (
+            "5 1",
+            "offset 4 was loaded or passed under leader epoch 1, of which it has nothing, and what it has there is of epoch 0",
+        ),
+        // It ends just there.
+        ("7 1", "offset 6 was loaded or passed under leader epoch 1"),
+    ] {
+        let (next, epoch) = stands.split_once(' ').expect("two numbers");
+        let set = format!("update kcopy.offsets set next_offset = {next}, leader_epoch = {epoch}");
+        ways.loading.database.execute(&set);
+        let ended = kcopy_tests::run(&mut ways.wire(&[])).expect_code(1);
+        let advice = format!("--accept-loss goes on at offset {next}");
+        assert!(ended.stderr.contains(text) && ended.stderr.contains(&advice), "{ended:?}");
+        assert_eq!(ways.loading.database.value(position), stands);
+    }
+    kcopy_tests::run(&mut ways.wire(&["--accept-loss"])).expect_success();
+    assert_eq!(ways.loading.database.value(position), "9 2");
+    assert_eq!(ways.loading.database.value("select count(*) from by_wire where n in (7, 8)"), "4");
+    // It is the log that is known now.
+    kcopy_tests::run(&mut ways.wire(&[])).expect_success();
+}

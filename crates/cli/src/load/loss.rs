@@ -19,6 +19,9 @@ pub(super) struct Seen {
     /// Where the leader epoch ends that is stored with the position, where one is; None within for one that the
     /// leader knows nothing of.
     pub(super) epoch_end: Option<Option<i64>>,
+    /// Where the leader knows only an earlier epoch than that: the epoch of what its log has at the offset before the
+    /// position, or of the first batch behind it.
+    pub(super) epoch_instead: Option<i32>,
 }
 
 /// What was there and is gone.
@@ -112,6 +115,24 @@ pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> V
             ),
             epoch_end.max(first),
         ),
+        _ => judge_epoch(stored, seen),
+    }
+}
+
+/// A log that reaches far enough, and does not know the epoch: two leaders may have written at the same offsets. But a
+/// replica that was made anew from a compacted log does not know an epoch of which nothing is left either: what its log
+/// has from here on is of later ones.
+fn judge_epoch(stored: &Stored, seen: &Seen) -> Verdict {
+    match (stored.leader_epoch, seen.epoch_instead) {
+        (Some(read), Some(instead)) if instead < read => Verdict::Lost(Loss {
+            what: format!(
+                "the log is another one: offset {} was loaded or passed under leader epoch {read}, of which it has \
+                 nothing, and what it has there is of epoch {instead}",
+                stored.next_offset - 1
+            ),
+            // Where the two parted is not known, and nothing shall be loaded twice.
+            go_on_at: stored.next_offset,
+        }),
         _ => Verdict::Fine,
     }
 }
@@ -122,6 +143,16 @@ mod tests {
 
     /// Position 10, read under epoch 3, of a log that shows offsets up to `end`.
     fn judged(end: i64, leader_epoch: i32, epoch_end: Option<i64>, id: Option<&str>) -> Verdict {
+        judged_with(end, leader_epoch, epoch_end, None, id)
+    }
+
+    fn judged_with(
+        end: i64,
+        leader_epoch: i32,
+        epoch_end: Option<i64>,
+        epoch_instead: Option<i32>,
+        id: Option<&str>,
+    ) -> Verdict {
         let id = id.map(str::to_owned);
         let stored =
             Stored { next_offset: 10, cluster_id: None, topic_id: id.clone(), leader_epoch: Some(3) };
@@ -136,7 +167,7 @@ mod tests {
             leader_epoch: Some(leader_epoch),
             last_epoch: None,
         };
-        judge(&stored, None, &Seen { range, topic_id: id, epoch_end: Some(epoch_end) })
+        judge(&stored, None, &Seen { range, topic_id: id, epoch_end: Some(epoch_end), epoch_instead })
     }
 
     #[test]
@@ -153,5 +184,14 @@ mod tests {
         assert!(matches!(judged(12, 2, None, None), Verdict::Lost(Loss { go_on_at: 0, .. })));
         assert!(matches!(judged(8, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
         assert!(matches!(judged(12, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
+    }
+
+    #[test]
+    fn a_log_that_is_long_enough_may_be_another_one() {
+        let instead = |epoch| judged_with(14, 5, Some(12), epoch, Some("id"));
+        assert!(matches!(instead(Some(2)), Verdict::Lost(Loss { go_on_at: 10, .. })));
+        // Compaction may have left nothing of the epoch, and nothing at that offset.
+        assert!(matches!(instead(Some(4)), Verdict::Fine));
+        assert!(matches!(instead(None), Verdict::Fine));
     }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, Metadata, PartitionRange, StartOffset,
-    wire::Str,
+    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, Event, IsolationLevel, Metadata,
+    PartitionRange, StartOffset, wire::Str,
 };
 use tokio_postgres::{Client as Postgres, Transaction, error::SqlState};
 
@@ -301,7 +301,7 @@ impl Survey<'_> {
         let metadata = self.client.metadata();
         let seen = ranges.into_iter().map(|range| {
             let topic_id = metadata.topic(&range.topic).and_then(|topic| topic.id).map(|id| id.to_string());
-            Seen { range, topic_id, epoch_end: None }
+            Seen { range, topic_id, epoch_end: None, epoch_instead: None }
         });
         let mut seen: Vec<Seen> = seen.collect();
         let (mut places, mut questions) = (Vec::new(), Vec::new());
@@ -315,10 +315,36 @@ impl Survey<'_> {
             return Ok(seen);
         }
         let answers = self.client.epoch_ends(&questions).await.map_err(failed)?;
-        for (at, answer) in places.into_iter().zip(answers) {
-            seen[at].epoch_end = Some(answer.map_err(failed)?.map(|end| end.end_offset));
+        for ((at, question), answer) in places.into_iter().zip(questions).zip(answers) {
+            let end = answer.map_err(failed)?;
+            seen[at].epoch_end = Some(end.as_ref().map(|end| end.end_offset));
+            let next = stored.get(&self.key(&assigned[at])).map_or(0, |stored| stored.next_offset);
+            let range = &seen[at].range;
+            if end.is_some_and(|end| end.leader_epoch < question.leader_epoch && end.end_offset >= next)
+                && (range.log_start_offset + 1..=range.high_watermark).contains(&next)
+            {
+                seen[at].epoch_instead = self.epoch_from(range, next - 1).await?;
+            }
         }
         Ok(seen)
+    }
+
+    /// The leader epoch of the batch at `offset`, or of the first one behind it.
+    async fn epoch_from(&self, range: &PartitionRange, offset: i64) -> Result<Option<i32>, Trouble> {
+        let end = Some(offset + 1);
+        let last_stable_offset = range.high_watermark;
+        let range =
+            PartitionRange { start: offset, end, last_epoch: None, last_stable_offset, ..range.clone() };
+        let mut config = self.config.clone();
+        // What was aborted has an epoch as well.
+        config.isolation_level = IsolationLevel::ReadUncommitted;
+        let mut consumer = self.client.consume(vec![range], config).map_err(|error| unsteady(&error))?;
+        while let Some(event) = consumer.next().await.map_err(|error| unsteady(&error))? {
+            if let Event::EndOfPartition { leader_epoch, .. } = event {
+                return Ok(leader_epoch);
+            }
+        }
+        Ok(None)
     }
 
     /// The tables and topics of which some partition was loaded before: their new partitions begin at their
