@@ -18,13 +18,6 @@ use super::{
 };
 use crate::plan::OnError;
 
-/// How reading ended.
-pub(super) enum Read {
-    /// All pinned ends are reached.
-    AllRead,
-    /// It shall stop.
-    Stopped,
-}
 /// Reads records and makes batches of them.
 pub(super) struct Reader<'a> {
     shared: &'a Shared,
@@ -76,19 +69,19 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn read(&mut self) -> Result<Read, Trouble> {
+    /// Reads until all pinned ends are reached, or it shall stop.
+    ///
+    /// # Errors
+    /// What cannot be read, and what a table cannot take. The writer has what comes before it.
+    pub(super) fn read(&mut self) -> Result<(), Trouble> {
         let limits = self.shared.plan.batch;
         loop {
             if *self.command.borrow() != Command::Run {
-                self.seal()?;
-                return Ok(Read::Stopped);
+                return self.seal();
             }
             let event = match self.consumer.try_next() {
                 Ok(TryNext::Event(event)) => Some(event),
-                Ok(TryNext::Ended) => {
-                    self.seal()?;
-                    return Ok(Read::AllRead);
-                }
+                Ok(TryNext::Ended) => return self.seal(),
                 Ok(TryNext::Waiting) => self.wait()?,
                 Err(error) => return Err(self.broken(&error)),
             };

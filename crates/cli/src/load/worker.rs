@@ -23,7 +23,7 @@ use super::{
     positions::{Assigned, Placed, Survey},
     postgres::connect::Session,
     pulse::Pulse,
-    reader::{Read, Reader},
+    reader::Reader,
     rejects::{DeadLetters, Reread},
     session::{self, Backend},
     shared::{Command, Shared},
@@ -109,9 +109,7 @@ impl Worker {
         let written =
             handle.block_on(writing).map_err(|error| Trouble::Final(format!("a task failed: {error}")))?;
         written?;
-        match read? {
-            Read::AllRead | Read::Stopped => Ok(()),
-        }
+        read
     }
 
     async fn establish(&mut self, pulse: &Arc<Pulse>) -> Result<Established, Trouble> {
