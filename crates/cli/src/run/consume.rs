@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     failure::Failure,
-    positions::{self, Positions},
+    positions::{self, Committed, Positions},
     progress::Progress,
     report::{PartitionReport, Report},
     session::{Network, Session},
@@ -142,12 +142,12 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
 #[derive(Default)]
 struct Partitions {
     ranges: Vec<PartitionRange>,
-    /// Of each: the leader epoch of what is before its next offset, and the records that were written.
-    done: Vec<(Option<i32>, u64)>,
+    /// Of each: the records that were written.
+    done: Vec<u64>,
     index: HashMap<(Str, i32), usize>,
-    /// The next offset of each: what may be committed once all before it is written.
+    /// The next offset of each, with the leader epoch of what is before it: what may be committed once all before it is written.
     next: Vec<CommittedOffset>,
-    committed: HashMap<(Str, i32), i64>,
+    committed: Committed,
     /// Those that end at a time, with what lies behind.
     timed: HashSet<(Str, i32)>,
     open: usize,
@@ -161,7 +161,10 @@ impl Partitions {
             index: ranges.iter().enumerate().map(|(at, range)| (key(range), at)).collect(),
             next: ranges
                 .iter()
-                .map(|range| CommittedOffset::new(range.topic.clone(), range.partition, range.start))
+                .map(|range| CommittedOffset {
+                    leader_epoch: range.last_epoch,
+                    ..CommittedOffset::new(range.topic.clone(), range.partition, range.start)
+                })
                 .collect(),
             committed: positions.committed,
             timed: ranges
@@ -170,28 +173,27 @@ impl Partitions {
                 .map(key)
                 .collect(),
             open: ranges.len(),
-            done: ranges.iter().map(|range| (range.last_epoch, 0)).collect(),
+            done: vec![0; ranges.len()],
             ranges: positions.ranges,
         }
     }
 
     fn advance(&mut self, topic: &Str, partition: i32, offset: i64, records: u64, epoch: Option<i32>) {
         if let Some(at) = self.index.get(&(topic.clone(), partition)) {
-            let next = &mut self.next[*at].offset;
-            *next = offset.max(*next);
-            self.done[*at].0 = epoch.max(self.done[*at].0);
-            self.done[*at].1 += records;
-            self.next[*at].leader_epoch = self.done[*at].0;
+            let next = &mut self.next[*at];
+            next.offset = offset.max(next.offset);
+            next.leader_epoch = epoch.max(next.leader_epoch);
+            self.done[*at] += records;
         }
     }
 
     fn into_reports(self) -> Vec<PartitionReport> {
         let parts = self.ranges.into_iter().zip(self.next).zip(self.done);
         parts
-            .map(|((range, next), (leader_epoch, records))| PartitionReport {
+            .map(|((range, next), records)| PartitionReport {
                 range,
                 next_offset: next.offset,
-                leader_epoch,
+                leader_epoch: next.leader_epoch,
                 records,
             })
             .collect()

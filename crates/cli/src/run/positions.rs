@@ -6,7 +6,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Assignment, Client, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange, StartOffset, Topic,
+    Assignment, Client, CommittedOffset, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange,
+    StartOffset, Topic,
     wire::{ErrorCode, Str},
 };
 use regex_lite::Regex;
@@ -23,8 +24,11 @@ pub(super) struct Positions {
     /// The partitions, in the order of the topics.
     pub ranges: Vec<PartitionRange>,
     /// What the group had committed.
-    pub committed: HashMap<(Str, i32), i64>,
+    pub committed: Committed,
 }
+
+/// What a group has committed, by partition.
+pub(super) type Committed = HashMap<(Str, i32), CommittedOffset>;
 
 /// Finds the partitions of the plan, and where each starts and ends.
 ///
@@ -50,7 +54,7 @@ pub(super) async fn find(
             .committed_offsets(&group.id, &partitions)
             .await?
             .into_iter()
-            .map(|committed| ((committed.topic, committed.partition), committed.offset))
+            .map(|committed| ((committed.topic.clone(), committed.partition), committed))
             .collect(),
     };
     let mut assignments = Vec::with_capacity(partitions.len());
@@ -74,12 +78,12 @@ pub(super) async fn find(
     let mut ranges = client.resolve(&assignments, &config).await.map_err(|error| explain(plan, error))?;
     exact::tell_gaps(plan, &assignments, &ranges, report);
     for range in &mut ranges {
-        let committed = committed.get(&(range.topic.clone(), range.partition)).copied();
+        let committed = committed.get(&(range.topic.clone(), range.partition));
         range.end = end(plan, range, committed);
         // Behind a gap the log is another one, even where it begins at the same offset.
         range.last_epoch = match report.has_gap(&range.topic, range.partition) {
             true => None,
-            false => exact::given_epoch(plan, range),
+            false => exact::given_epoch(plan, range).or_else(|| committed_epoch(range, committed)),
         };
     }
     if plan.exact.report.is_some() {
@@ -194,12 +198,7 @@ fn partitions(plan: &Consume, topics: &[Arc<Topic>]) -> Result<Vec<(Str, i32)>, 
     Ok(wanted)
 }
 
-fn start(
-    plan: &Consume,
-    topic: &Str,
-    partition: i32,
-    committed: &HashMap<(Str, i32), i64>,
-) -> Result<StartOffset, Failure> {
+fn start(plan: &Consume, topic: &Str, partition: i32, committed: &Committed) -> Result<StartOffset, Failure> {
     Ok(match plan.start {
         Start::Beginning => StartOffset::Earliest,
         Start::End => StartOffset::Latest,
@@ -207,7 +206,7 @@ fn start(
         Start::BeforeEnd(count) => StartOffset::BeforeEnd(count),
         Start::Timestamp(at) => StartOffset::Timestamp(at),
         Start::Committed { otherwise } => match (committed.get(&(topic.clone(), partition)), otherwise) {
-            (Some(offset), _) => StartOffset::Offset(*offset),
+            (Some(committed), _) => StartOffset::Offset(committed.offset),
             (None, OffsetReset::Beginning) => StartOffset::Earliest,
             (None, OffsetReset::End) => StartOffset::Latest,
             (None, OffsetReset::Error) => {
@@ -221,19 +220,24 @@ fn start(
 }
 
 /// Where reading stops: never beyond the end of this moment in a bounded run.
-fn end(plan: &Consume, range: &PartitionRange, committed: Option<i64>) -> Option<i64> {
+fn end(plan: &Consume, range: &PartitionRange, committed: Option<&CommittedOffset>) -> Option<i64> {
     let log_end = range.last_stable_offset;
     let stop = match plan.stop {
         None => None,
         Some(Stop::Offset(offset)) => Some(offset),
         Some(Stop::BeforeEnd(count)) => Some(log_end.saturating_sub(count).max(range.log_start_offset)),
         Some(Stop::Timestamp(_)) => range.end,
-        Some(Stop::Committed) => Some(committed.unwrap_or(range.log_start_offset)),
+        Some(Stop::Committed) => Some(committed.map_or(range.log_start_offset, |committed| committed.offset)),
     };
     match plan.end {
         End::Pinned => Some(stop.map_or(log_end, |stop| stop.min(log_end))),
         End::Follow => stop,
     }
+}
+
+/// The leader epoch that was committed with the offset that reading starts at.
+fn committed_epoch(range: &PartitionRange, committed: Option<&CommittedOffset>) -> Option<i32> {
+    committed.filter(|committed| committed.offset == range.start)?.leader_epoch
 }
 
 /// A start outside of the log says what to do about it.
