@@ -61,6 +61,8 @@ pub(super) async fn starts(
     let answers = if asked.is_empty() { Vec::new() } else { client.epoch_ends(&asked).await? };
     for ((start, question), answer) in questions.into_iter().zip(answers) {
         let (at, reason) = match answer? {
+            // Also of an earlier epoch, as with Kafka's own consumers: a replica that was made anew from a compacted
+            // log does not know an epoch of which compaction has left nothing.
             Some(end) if end.end_offset >= start.offset => continue,
             Some(end) => (
                 StartOffset::Offset(end.end_offset),

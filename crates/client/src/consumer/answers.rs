@@ -193,12 +193,18 @@ impl Driver {
         partition.recover();
         if data.diverging_epoch.epoch >= 0 {
             let (epoch, end) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
-            if end >= partition.position && Some(epoch) < partition.last_fetched_epoch {
-                // It only does not know the epoch, under which nothing came; all that was read is there.
-                partition.last_fetched_epoch = Some(epoch);
-                return Ok(());
+            let is_unknown = Some(epoch) < partition.last_fetched_epoch;
+            match partition.taken_from {
+                // Records of that epoch were read, and the log has none.
+                Some(from) if is_unknown => return self.diverged(at, end.min(from)),
+                // The caller's word: perhaps nothing was written under that epoch, or compaction has left nothing of
+                // it. All that is known to have been read is there.
+                None if is_unknown && end >= partition.position => {
+                    partition.last_fetched_epoch = Some(epoch);
+                    return Ok(());
+                }
+                _ => return self.diverged(at, end),
             }
-            return self.diverged(at, end);
         }
         tracing::debug!(
             target: FETCH,

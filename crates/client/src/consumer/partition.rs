@@ -39,9 +39,11 @@ pub(super) struct Partition {
     /// Where it is fetched from, and the leader epoch that is claimed there.
     pub(super) owner: Option<Place>,
     pub(super) leader_epoch: Option<i32>,
-    /// The leader epoch of the last batch that was taken, or else of what is before the start: a log that has another one there was cut short and has
-    /// grown again (KIP-595).
+    /// The leader epoch of the last batch that was taken, or else of what is before the start: a log that has another
+    /// one there was cut short and has grown again (KIP-595).
     pub(super) last_fetched_epoch: Option<i32>,
+    /// From where on batches of that epoch were taken; None while it is only what the caller says.
+    pub(super) taken_from: Option<i64>,
     /// A replica nearby that the leader has pointed to (KIP-392).
     pub(super) preferred_replica: Option<i32>,
     /// Since when it cannot be read, and why.
@@ -101,6 +103,7 @@ impl Partition {
             owner: None,
             leader_epoch: None,
             last_fetched_epoch: None,
+            taken_from: None,
             preferred_replica: None,
             failing: None,
             backoff,
@@ -149,6 +152,7 @@ impl Partition {
     pub(super) fn seek(&mut self, position: i64) {
         self.position = position;
         self.last_fetched_epoch = None;
+        self.taken_from = None;
         self.phase = Phase::Active;
         self.told_end = false;
     }
@@ -190,7 +194,10 @@ impl Partition {
             let is_aborted =
                 aborted.covers(&batch).map_err(|error| records_error(error, &self.topic, self.index))?;
             let from = std::mem::replace(&mut self.position, batch.next_offset());
-            self.last_fetched_epoch = Some(batch.partition_leader_epoch()).filter(|epoch| *epoch >= 0);
+            let epoch = Some(batch.partition_leader_epoch()).filter(|epoch| *epoch >= 0);
+            if epoch != self.last_fetched_epoch || self.taken_from.is_none() {
+                (self.last_fetched_epoch, self.taken_from) = (epoch, Some(from));
+            }
             let is_wanted = !batch.attributes().is_control() && !is_aborted && batch.record_count() != 0;
             if is_wanted && batch.base_offset() < until {
                 taken.batches.push(RawBatch {

@@ -400,3 +400,41 @@ async fn a_fetch_under_way_when_its_broker_freezes_counts_once() {
     // The fetch itself takes all of the time, and a quarter of it is left to look for another leader.
     assert!((37..40).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 }
+
+/// Where reading goes on once two leaders have each written under an epoch of their own, and the one whose records were
+/// read is not the one that is left: it does not know their epoch, and has other records there.
+async fn after_two_leaders(offset_reset: OffsetReset) -> Result<i64> {
+    let of_epoch = |offsets, epoch| {
+        let mut bytes = BytesMut::from(&plain(offsets)[..]);
+        BatchMut::new(&mut bytes).unwrap().set_partition_leader_epoch(epoch);
+        bytes.freeze()
+    };
+    let client = serving(move |request| {
+        let asked = request.topics.first()?.partitions.first()?;
+        let mut answer = match asked.last_fetched_epoch {
+            3 => data(&[], &[]),
+            _ if asked.fetch_offset == 0 => data(&[of_epoch(0..3, 2), of_epoch(3..5, 3)], &[]),
+            _ => data(&[of_epoch(asked.fetch_offset..7, 2)], &[]),
+        };
+        if asked.last_fetched_epoch == 3 {
+            (answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset) = (2, 7);
+        }
+        Some(fetched(0, answer))
+    });
+    let config = ConsumerConfig { offset_reset, ..ConsumerConfig::default() };
+    let mut consumer = client.consume(vec![range(7)], config).unwrap();
+    for expected in [0, 3] {
+        let Some(Event::Batch(batch)) = consumer.next().await? else { panic!("no batch") };
+        assert_eq!(batch.batch().batch().base_offset(), expected);
+    }
+    let Some(Event::Batch(batch)) = consumer.next().await? else { panic!("no batch") };
+    Ok(batch.batch().batch().base_offset())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_without_the_epoch_of_what_was_read_is_another_one_though_it_is_longer() {
+    let error = after_two_leaders(OffsetReset::Error).await.unwrap_err();
+    let text = "the log was cut short at 3 and written anew from there, and offset 5 is the next to read";
+    assert!(error.message().contains(text), "{error}");
+    assert_eq!(after_two_leaders(OffsetReset::Earliest).await.unwrap(), 3);
+}
