@@ -112,7 +112,7 @@ impl Connections {
     pub(super) fn round_trip(&self) -> Duration {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let open = slots.values().filter_map(|slot| match &*slot.outcome.borrow() {
-            Outcome::Open(connection) => Some(connection.round_trip()),
+            Outcome::Open(connection) if !connection.is_closed() => Some(connection.round_trip()),
             _ => None,
         });
         open.min().unwrap_or_default()

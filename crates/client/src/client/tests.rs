@@ -171,3 +171,27 @@ fn who_gives_up_last_speaks_for_those_inside() {
     let text = "looking the topic up did not succeed within 30 s: none of 2 brokers could be reached";
     assert_eq!(outer.to_string(), text);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_nearest_broker_is_one_that_is_there() {
+    let config = scripted(|_, address, mut peer| {
+        Some(async move {
+            let id = id_of(&address);
+            tokio::time::sleep(Duration::from_millis(if id == 1 { 3 } else { 50 })).await;
+            if id == 1 {
+                peer.negotiate().await;
+                // It goes away with the first question.
+                peer.receive().await;
+            } else {
+                serve(peer, id).await;
+            }
+        })
+    });
+    let config = config.bootstrap_servers("one:9092,two:9092").build().unwrap();
+    let near = Client::new(config);
+    let one = near.0.connections.get(&HostPort::parse("one:9092").unwrap(), Lane::Shared).await.unwrap();
+    assert_eq!(near.round_trip().as_millis(), 3);
+    one.request(&ListGroupsRequest::default()).await.unwrap_err();
+    near.0.connections.get(&HostPort::parse("two:9092").unwrap(), Lane::Shared).await.unwrap();
+    assert_eq!(near.round_trip().as_millis(), 50);
+}

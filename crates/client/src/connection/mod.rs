@@ -52,8 +52,6 @@ struct Handle {
     next_correlation_id: AtomicI32,
     client_id: String,
     request_timeout: Duration,
-    /// How long the quickest answer took, in nanoseconds.
-    quickest: AtomicU64,
 }
 
 /// What the handles and the task share.
@@ -64,9 +62,17 @@ pub(crate) struct Shared {
     address: HostPort,
     poison: OnceLock<Error>,
     waker: Mutex<Option<Waker>>,
+    /// How long the quickest answer took, in nanoseconds.
+    quickest: AtomicU64,
 }
 
 impl Shared {
+    /// An answer has come after so long.
+    fn answered(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.quickest.fetch_min(nanos, Ordering::Relaxed);
+    }
+
     /// Ends the connection; the first reason counts.
     fn poison(&self, error: Error) {
         // A second reason is a consequence of the first.
@@ -113,6 +119,7 @@ impl Connection {
             address,
             poison: OnceLock::new(),
             waker: Mutex::default(),
+            quickest: AtomicU64::new(u64::MAX),
         });
         let (queue, commands) = mpsc::channel(options.max_in_flight);
         let reader = FrameReader::new(pool, options.max_frame_bytes);
@@ -125,7 +132,6 @@ impl Connection {
             next_correlation_id: AtomicI32::new(0),
             client_id: options.client_id.clone(),
             request_timeout: options.request_timeout,
-            quickest: AtomicU64::new(u64::MAX),
         }));
         let versions = negotiate::negotiate(&connection).await?;
         // Nobody else has the handle yet, so this is the only one to set it.
@@ -196,20 +202,12 @@ impl Connection {
     /// The connection broke, the answer did not come in time, or it was malformed.
     pub async fn request<R: Request>(&self, request: &R) -> Result<R::Response> {
         let version = self.version_of::<R>()?;
-        let sent = Instant::now();
-        let answer = self.send(request, version, self.0.request_timeout).await?.await;
-        self.answered(sent);
-        answer
+        self.send(request, version, self.0.request_timeout).await?.await
     }
 
-    fn answered(&self, sent: Instant) {
-        let nanos = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.0.quickest.fetch_min(nanos, Ordering::Relaxed);
-    }
-
-    /// How far away the broker is: the time of the quickest answer until now to a request that was waited for.
+    /// How far away the broker is: the time of the quickest answer until now.
     pub(crate) fn round_trip(&self) -> Duration {
-        Duration::from_nanos(self.0.quickest.load(Ordering::Relaxed))
+        Duration::from_nanos(self.0.shared.quickest.load(Ordering::Relaxed))
     }
 
     /// As [`Connection::request`], but once this returns the request is in the queue, in the order of
@@ -324,11 +322,8 @@ async fn raw<R: Request>(connection: &Connection, request: &R, version: i16) -> 
     debug_assert!(R::VERSIONS.contains(&version), "{} v{version}", R::NAME);
     let (sender, answer) = oneshot::channel();
     let timeout = connection.0.request_timeout;
-    let sent = Instant::now();
     connection.submit(request, version, timeout, Answer::Frame(sender)).await?;
-    let answer = answer.await;
-    connection.answered(sent);
-    match answer {
+    match answer.await {
         Ok(result) => result,
         Err(_) => Err(connection.ended(R::API_KEY, version)),
     }

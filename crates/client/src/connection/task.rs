@@ -202,12 +202,14 @@ impl Driver {
                 self.in_flight.push_front(request);
                 return Err(error);
             }
+            let time = request.sent.elapsed();
+            self.shared.answered(time);
             tell_of_request!(
                 request.api,
                 api = request.api.name(),
                 id = correlation_id,
                 bytes = frame.len(),
-                microseconds = %request.sent.elapsed().as_micros(),
+                microseconds = %time.as_micros(),
                 broker = %self.shared.address,
                 "answer"
             );

@@ -225,3 +225,29 @@ async fn an_unanswered_request_is_done_when_written() {
     tokio::join!(client, rest);
     assert_eq!(Arc::strong_count(&connection.0), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_and_nothing_else_says_how_far_the_broker_is() {
+    let (connection, rest) = start(async |mut peer| {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        peer.negotiate().await;
+        let request = peer.receive().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        peer.answer::<ListGroupsRequest>(&request, &ListGroupsResponse::default()).await;
+        peer.receive().await.unwrap();
+    })
+    .await;
+    let connection = connection.unwrap();
+    assert_eq!(connection.round_trip().as_millis(), 50);
+    let request = ListGroupsRequest::default();
+    let asked = async {
+        let version = connection.version_of::<ListGroupsRequest>().unwrap();
+        let timeout = connection.request_timeout();
+        connection.send(&request, version, timeout).await.unwrap().await.unwrap();
+        assert_eq!(connection.round_trip().as_millis(), 3);
+        // The broker goes away at once.
+        connection.request(&request).await.unwrap_err();
+    };
+    tokio::join!(asked, rest);
+    assert_eq!(connection.round_trip().as_millis(), 3);
+}
