@@ -356,7 +356,7 @@ impl Accumulator {
         if size > self.credit_bytes || self.credit_records == 0 {
             let mut queue = lock(&shared.queue);
             if !self.take_credit(&mut queue, size).map_err(AppendError::Closed)? {
-                let stuck = queue.settled.is_complete();
+                let stuck = queue.is_released();
                 drop(queue);
                 if stuck {
                     // Everything is in open batches: unless they go now, there will never be room.
@@ -464,7 +464,7 @@ impl Accumulator {
         let (batch, error) = unfinished.finish();
         let mut queue = lock(&shared.queue);
         queue.keep_buffer(COMPRESSOR.with_borrow_mut(Compressor::take_buffer));
-        queue.settled.expect(batch.number, batch.record_count);
+        queue.expect(&batch);
         queue.sealed.push((key, batch, error));
         drop(queue);
         shared.news.notify_one();
@@ -501,9 +501,7 @@ impl Accumulator {
             } else if due > now && !expired {
                 next = Some(next.map_or(due, |next: Instant| next.min(due)));
             } else if let Some(unfinished) = self.close_batch(topic as usize, partition as usize) {
-                lock(&shared.queue)
-                    .settled
-                    .expect(unfinished.1.batch.number, unfinished.1.batch.record_count);
+                lock(&shared.queue).expect(&unfinished.1.batch);
                 lingered.push(unfinished);
                 let state = &mut self.topics[topic as usize];
                 let count = state.partitions.len() as u32;

@@ -285,9 +285,7 @@ fn room_for(record: &Record<'_>) -> usize {
 /// Whether to try again: there is room, or nothing is left on its way that would make some, so that the open
 /// batches have to go.
 fn has_room(queue: &Queue, wanted: usize) -> bool {
-    queue.closed.is_some()
-        || (queue.free_bytes >= wanted && queue.free_records > 0)
-        || queue.settled.is_complete()
+    queue.closed.is_some() || (queue.free_bytes >= wanted && queue.free_records > 0) || queue.is_released()
 }
 
 fn flushed(queue: &mut Queue, target: u64) -> Option<Result<()>> {

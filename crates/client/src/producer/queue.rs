@@ -27,6 +27,8 @@ pub(super) struct Queue {
     /// The part of the buffer that nobody has a use for yet: memory that was never touched costs a fault per page.
     held_back: usize,
     pub(super) free_records: usize,
+    /// What sealed batches occupy: one that was given up on the wire is settled, but keeps its room until the answer.
+    unreleased_bytes: usize,
     /// What the next batches will probably carry: a right guess saves a second pass over them.
     pub(super) identity: Option<Identity>,
     pub(super) settled: Settled,
@@ -55,6 +57,7 @@ impl Queue {
             free_bytes,
             held_back: buffer_bytes - free_bytes,
             free_records,
+            unreleased_bytes: 0,
             identity: None,
             settled: Settled::default(),
             failures: Failures::default(),
@@ -73,6 +76,27 @@ impl Queue {
         let bytes = bytes.min(self.held_back);
         self.held_back -= bytes;
         self.free_bytes += bytes;
+    }
+
+    /// A batch has been sealed. Batches count from 0 without gaps.
+    pub(super) fn expect(&mut self, batch: &SealedBatch) {
+        self.settled.expect(batch.number, batch.record_count);
+        self.unreleased_bytes += batch.charge;
+    }
+
+    /// A batch needs its memory no longer.
+    pub(super) fn release(&mut self, charge: usize, record_count: u32, data: Option<Bytes>) {
+        self.unreleased_bytes = self.unreleased_bytes.saturating_sub(charge);
+        self.free_bytes += charge;
+        self.free_records = self.free_records.saturating_add(record_count as usize);
+        if let Some(data) = data {
+            self.keep_data(data);
+        }
+    }
+
+    /// Whether nothing is on its way that would make room one day.
+    pub(super) fn is_released(&self) -> bool {
+        self.unreleased_bytes == 0
     }
 
     /// What is not in use.
@@ -114,8 +138,7 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// Batches count from 0 without gaps.
-    pub(super) fn expect(&mut self, number: u64, record_count: u32) {
+    fn expect(&mut self, number: u64, record_count: u32) {
         debug_assert_eq!(number, self.first + self.missing.len() as u64);
         self.missing.push_back(record_count);
     }
@@ -130,11 +153,6 @@ impl Settled {
             self.missing.pop_front();
             self.first += 1;
         }
-    }
-
-    /// Whether no sealed batch is left to be settled.
-    pub(super) fn is_complete(&self) -> bool {
-        self.missing.is_empty()
     }
 
     /// Whether all batches before this one are settled.

@@ -427,11 +427,7 @@ impl Sender {
         for output in reported {
             match output {
                 Output::Release { charge, record_count, data } => {
-                    queue.free_bytes += charge;
-                    queue.free_records = queue.free_records.saturating_add(record_count as usize);
-                    if let Some(data) = data {
-                        queue.keep_data(data);
-                    }
+                    queue.release(charge, record_count, data);
                 }
                 Output::Report { partition, report, result } => {
                     if let Err(failure) = &result {

@@ -312,6 +312,34 @@ async fn a_buffer_full_of_open_batches_is_sent_without_lingering() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
+#[test]
+fn whoever_wants_the_room_of_a_batch_that_was_given_up_waits_for_its_answer() {
+    let (done, waited) = std::sync::mpsc::sync_channel(1);
+    // On a thread of its own: one that asks again and again without waiting would never end.
+    std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let fake = Fake::default();
+            fake.state().faults.push_back(Fault::WriteAndHang);
+            let config = config().max_message_bytes(1000).batch_size(1000).buffer_bytes(1000);
+            let config = config.delivery_timeout(Duration::from_secs(10)).build().unwrap();
+            let producer = Producer::new(&fake.client(), config);
+            let topic = producer.topic("t").await.unwrap();
+            let start = Instant::now();
+            producer.append(topic, &to(0, &"v".repeat(600))).await.unwrap();
+            producer.flush().await.unwrap_err();
+            assert_eq!(start.elapsed().as_secs(), 10);
+            producer.append(topic, &to(0, &"w".repeat(600))).await.unwrap();
+            // The request's own limit.
+            assert_eq!(start.elapsed().as_secs(), 30);
+            producer.close().await.unwrap();
+        });
+        done.send(()).unwrap();
+    });
+    waited.recv_timeout(Duration::from_secs(20)).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_futures_can_move_between_threads() {
     fn check<T: Send>(future: T) -> T {
