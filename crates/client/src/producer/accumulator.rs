@@ -210,18 +210,29 @@ impl Accumulator {
             self.by_name.insert(name, self.topics.len() - 1);
             self.topics.len() - 1
         });
-        self.grow_topic(&mut lock(&shared.queue), index, partition_count);
+        let mut queue = lock(&shared.queue);
+        let has_grown = self.grow_topic(&mut queue, index, partition_count);
+        drop(queue);
+        if has_grown {
+            shared.tell_progress();
+        }
         Topic(index as u32)
     }
 
-    fn grow_topic(&mut self, queue: &mut Queue, index: usize, partition_count: u32) {
+    /// Says whether there are more partitions now, and so perhaps more room.
+    fn grow_topic(&mut self, queue: &mut Queue, index: usize, partition_count: u32) -> bool {
         let topic = &mut self.topics[index];
+        let known = topic.partitions.len();
         while (topic.partitions.len() as u32) < partition_count {
             let key = PartitionKey(self.next_key);
             self.next_key += 1;
             queue.new_partitions.push((topic.name.clone(), topic.partitions.len() as i32));
             topic.partitions.push(PartitionState { key, next_index: 0, open: None, last_size: 0 });
         }
+        let more = topic.partitions.len() - known;
+        // Open batches need room, though not all of it at a time.
+        queue.free_more(more.saturating_mul(self.batch_size / 4));
+        more > 0
     }
 
     pub(super) fn topic_name(&self, topic: Topic) -> &Arc<str> {
@@ -406,13 +417,17 @@ impl Accumulator {
     fn open_batch(&mut self, shared: &Shared, topic: usize, partition: usize) {
         let mut queue = lock(&shared.queue);
         self.identity = queue.identity;
+        let mut has_grown = false;
         for (name, count) in mem::take(&mut queue.grown_topics) {
             if let Some(index) = self.by_name.get(&name) {
-                self.grow_topic(&mut queue, *index, count);
+                has_grown |= self.grow_topic(&mut queue, *index, count);
             }
         }
         let buffer = queue.take_buffer();
         drop(queue);
+        if has_grown {
+            shared.tell_progress();
+        }
         let state = &mut self.topics[topic].partitions[partition];
         let buffer = buffer.unwrap_or_else(|| {
             // Large zeroed memory comes as it is from the system.

@@ -200,8 +200,6 @@ impl Sender {
         let mut queue = lock(&shared.queue);
         let sealed = mem::take(&mut queue.sealed);
         let new_partitions = mem::take(&mut queue.new_partitions);
-        // Open batches need room, though not all of it at a time.
-        queue.free_more(new_partitions.len().saturating_mul(self.config.batch_size / 4));
         let (closing, aborting) = (queue.closing, queue.aborting);
         drop(queue);
         // Held until here: what is sealed from now on comes after what has lingered.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kcopy_wire::{
-    ApiKey, ErrorCode, Str,
+    ApiKey, ErrorCode,
     messages::{
         InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, ProduceRequest, ProduceResponse,
         metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
@@ -66,7 +66,7 @@ impl Fake {
         while let Some(request) = peer.receive().await {
             match request.key {
                 ApiKey::Metadata => {
-                    let answer = self.metadata();
+                    let answer = self.metadata(request.decode());
                     peer.answer::<MetadataRequest>(&request, &answer).await;
                 }
                 ApiKey::InitProducerId => {
@@ -99,7 +99,7 @@ impl Fake {
         }
     }
 
-    fn metadata(&self) -> kcopy_wire::messages::MetadataResponse {
+    fn metadata(&self, asked: MetadataRequest) -> kcopy_wire::messages::MetadataResponse {
         let mut answer = brokers(&[(1, "one")]);
         let partition = |partition_index| MetadataResponsePartition {
             partition_index,
@@ -108,12 +108,13 @@ impl Fake {
             ..Default::default()
         };
         let error = self.state().topic_error;
-        answer.topics = vec![MetadataResponseTopic {
-            name: Some(Str::from("t")),
+        let topic = |name| MetadataResponseTopic {
+            name,
             error_code: error.unwrap_or_default(),
             partitions: if error.is_some() { Vec::new() } else { (0..2).map(partition).collect() },
             ..Default::default()
-        }];
+        };
+        answer.topics = asked.topics.into_iter().flatten().map(|asked| topic(asked.name)).collect();
         answer
     }
 
@@ -310,6 +311,32 @@ async fn a_buffer_full_of_open_batches_is_sent_without_lingering() {
     producer.close().await.unwrap();
     assert_eq!((fake.values(0).len(), fake.values(1).len()), (150, 150));
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_bring_room_at_once_and_to_those_who_wait_for_it() {
+    let fake = Fake::default();
+    fake.state().faults.push_back(Fault::WriteAndHang);
+    let config = config().max_message_bytes(10_000).max_request_bytes(10_000).max_in_flight(1);
+    let config = config.batch_size(10_000).buffer_bytes(1 << 20).linger(Duration::ZERO).build().unwrap();
+    let client = fake.client();
+    // Nothing shall be asked behind the request that hangs.
+    client.topics(&["t", "u"]).await.unwrap();
+    let producer = Producer::new(&client, config);
+    let topic = producer.topic("t").await.unwrap();
+    let value = "v".repeat(500);
+    let fill = || (0..).take_while(|_| producer.appender().append(topic, &to(0, &value)).is_ok()).count();
+    // 20,000 bytes for two records of the largest size, and a quarter of a batch for each partition.
+    assert_eq!(fill(), 46);
+    let start = Instant::now();
+    let waits = tokio::spawn({
+        let (producer, value) = (producer.clone(), value.clone());
+        async move { producer.append(topic, &to(0, &value)).await.map(|_| Instant::now()) }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    producer.topic("u").await.unwrap();
+    assert_eq!((waits.await.unwrap().unwrap() - start).as_secs(), 1);
+    assert_eq!(fill(), 8);
 }
 
 #[test]
