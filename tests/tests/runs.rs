@@ -1,13 +1,15 @@
 //! Runs that end for other reasons than the end of a topic, and runs without their standard descriptors.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
     time::Duration,
 };
 
+use kcopy_mini_broker::{Fault, FaultAction, MiniCluster};
 use kcopy_tests::{Broker, Running, kill, program, run};
+use kcopy_wire::{ApiKey, ErrorCode};
 use rustix::process::Signal;
 
 fn ten(broker: &Broker, name: &str) -> String {
@@ -459,6 +461,37 @@ fn what_is_not_delivered_is_told_while_more_is_waited_for() {
     assert_eq!(kcat.wait().expect("its end").code(), Some(1));
     let all = broker.kcat(&["-C", "-q", "-e", "-t", &topic], b"").expect_success();
     assert_eq!(all.lines(), ["before", "after"]);
+}
+
+#[test]
+fn what_is_not_delivered_is_told_before_the_rest_is_waited_for() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let builder = MiniCluster::builder().nodes(2).topic("t", 2).config("message.max.bytes", "300");
+    let cluster = runtime.block_on(builder.start()).expect("a cluster");
+    let leader = |partition| runtime.block_on(cluster.leader("t", partition)).expect("t").expect("a leader");
+    assert_ne!(leader(0), leader(1));
+    let later = FaultAction::Error(ErrorCode::NOT_ENOUGH_REPLICAS);
+    let later = Fault::new(later).api(ApiKey::Produce).node(leader(1));
+    runtime.block_on(cluster.inject(later)).expect("a fault");
+
+    let mut command = program("kcopy");
+    command.args(["produce", "t", "--columns", "partition,value", "-b", &cluster.bootstrap_servers()]);
+    command.args(["-X", "message.timeout.ms=20000"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut producing = command.spawn().expect("kcopy starts");
+    let mut stdin = producing.stdin.take().expect("its standard input");
+    let large = "x".repeat(1000);
+    stdin.write_all(format!("1\tlater\n0\t{large}\n").as_bytes()).expect("two lines");
+    let mut told = String::new();
+    let mut stderr = BufReader::new(producing.stderr.take().expect("its standard error"));
+    stderr.read_line(&mut told).expect("a line");
+    assert!(told.starts_with("kcopy: error: not delivered: 1 record for t [0]: MESSAGE_TOO_LARGE"), "{told}");
+    // What can still be delivered is, though standard input stays open.
+    runtime.block_on(cluster.clear_faults()).expect("no faults");
+    told.clear();
+    stderr.read_to_string(&mut told).expect("the end");
+    assert_eq!((told.as_str(), producing.wait().expect("its end").code()), ("", Some(1)));
+    let (_, end) = runtime.block_on(cluster.offsets("t", 1)).expect("t");
+    assert_eq!(end, 1);
 }
 
 #[test]

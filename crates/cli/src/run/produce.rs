@@ -13,7 +13,7 @@ use std::{
 };
 
 use kcopy_client::producer::{
-    Acks, AppendError, Appender, DeliveryFailure, Position, Producer, ProducerConfig, Receipt, Record, Topic,
+    Acks, AppendError, Appender, Position, Producer, ProducerConfig, Receipt, Record, Topic,
 };
 use kcopy_format::read::{InputRecord, RecordReader};
 use kcopy_wire::{
@@ -22,11 +22,7 @@ use kcopy_wire::{
 };
 use tokio::runtime::Handle;
 
-use super::{
-    failure::Failure,
-    progress::Progress,
-    session::{Network, Session},
-};
+use super::{failure::Failure, progress::Progress, session::Session};
 use crate::{
     plan::{Grammar, Input, Produce},
     process::{Stdin, Stdout, say},
@@ -74,29 +70,38 @@ pub(super) fn run(plan: &Produce) -> Result<(), Failure> {
     };
     let read = if run.refused > 0 { read.and(Err(Failure::AlreadyTold)) } else { read };
     let receipts = run.receipts.take();
-    let delivered = deliver(plan, producer, &watch, &network);
+    let delivered = deliver(plan, producer, &watch);
     report(receipts.unwrap_or_default());
     read.and(told).and(delivered)
 }
 
-fn deliver(plan: &Produce, producer: Producer, watch: &Watch, _network: &Network) -> Result<(), Failure> {
+fn deliver(plan: &Produce, producer: Producer, watch: &Watch) -> Result<(), Failure> {
     let flushed = producer.flush_blocking();
-    let failures = producer.take_failures();
-    tell(plan.common.grammar, &failures);
+    let has_told = tell(plan.common.grammar, &producer);
     let closed = producer.close_blocking();
-    if !failures.is_empty() || watch.has_told.load(Ordering::Acquire) {
+    if has_told || watch.has_told.load(Ordering::Acquire) {
         return Err(Failure::AlreadyTold);
     }
     flushed.and(closed).map_err(Failure::from)
 }
 
-fn tell(grammar: Grammar, failures: &[DeliveryFailure]) {
-    for failure in failures {
+/// Tells what has not been delivered; whether there was anything.
+fn tell(grammar: Grammar, producer: &Producer) -> bool {
+    let failures = producer.take_failures();
+    for failure in &failures {
         match grammar {
             Grammar::Kcat => say!("% Delivery failed for message: {failure}"),
             _ => say!("kcopy: error: not delivered: {failure}"),
         }
     }
+    let unlisted = producer.take_unlisted_failures();
+    if unlisted > 0 {
+        match grammar {
+            Grammar::Kcat => say!("% Delivery failed for {unlisted} more messages"),
+            _ => say!("kcopy: error: not delivered: {unlisted} more records"),
+        }
+    }
+    !failures.is_empty() || unlisted > 0
 }
 
 /// Tells what could not be delivered while more input is waited for, which may take days. In kcopy's own grammar the
@@ -118,14 +123,16 @@ impl Watch {
                     if is_ending.swap(true, Ordering::AcqRel) {
                         return;
                     }
-                    // The rest is settled as well: what is told is all that is missing of what was read.
+                    tell(grammar, &producer);
+                    // The rest of what was appended is settled as well, which may take as long as the longest delivery.
+                    // Its error is about what has been told, or is told here.
                     let _ = producer.flush().await;
-                    tell(grammar, &producer.take_failures());
+                    tell(grammar, &producer);
                     std::process::exit(1);
                 }
                 // Before the failures are taken: whoever finds none must know.
                 has_told.store(true, Ordering::Release);
-                tell(grammar, &producer.take_failures());
+                tell(grammar, &producer);
             }
         });
         watch

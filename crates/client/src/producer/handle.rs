@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// For those who wait for room or for batches to be settled.
     pub(super) progress: Notify,
     pub(super) progress_blocking: Condvar,
+    /// For those who wait for failures, which are few.
+    pub(super) failed: Notify,
 }
 
 impl Shared {
@@ -45,15 +47,15 @@ impl Shared {
         self.progress_blocking.notify_all();
     }
 
-    /// Waits until `ready` gives something.
-    async fn wait<T>(&self, mut ready: impl FnMut(&mut Queue) -> Option<T>) -> T {
+    /// Waits until `ready` gives something, which may be whenever `told` is.
+    async fn wait<T>(&self, told: &Notify, mut ready: impl FnMut(&mut Queue) -> Option<T>) -> T {
         loop {
-            let mut progress = std::pin::pin!(self.progress.notified());
-            progress.as_mut().enable();
+            let mut next = std::pin::pin!(told.notified());
+            next.as_mut().enable();
             if let Some(done) = ready(&mut lock(&self.queue)) {
                 return done;
             }
-            progress.await;
+            next.await;
         }
     }
 
@@ -112,6 +114,7 @@ impl Producer {
             missed: AtomicBool::new(false),
             progress: Notify::new(),
             progress_blocking: Condvar::new(),
+            failed: Notify::new(),
         });
         let sender = Sender::new(client.clone(), config.clone(), shared.clone(), fastrand::u64(..));
         tokio::spawn(sender.run());
@@ -200,7 +203,8 @@ impl Producer {
 
     async fn room(&self, record: &Record<'_>) {
         let wanted = room_for(record);
-        self.0.shared.wait(|queue| has_room(queue, wanted).then_some(())).await;
+        let shared = &self.0.shared;
+        shared.wait(&shared.progress, |queue| has_room(queue, wanted).then_some(())).await;
     }
 
     /// Sends everything that has been appended, and waits until it is settled, which it is within
@@ -211,7 +215,8 @@ impl Producer {
     /// [`Producer::take_failures`] says which.
     pub async fn flush(&self) -> Result<()> {
         let target = self.start_flush();
-        self.0.shared.wait(|queue| flushed(queue, target)).await
+        let shared = &self.0.shared;
+        shared.wait(&shared.progress, |queue| flushed(queue, target)).await
     }
 
     /// As [`Producer::flush`], but blocks the thread. Not for use inside an asynchronous runtime.
@@ -259,15 +264,22 @@ impl Producer {
     }
 
     /// The records that were not delivered since this was last asked. Consecutive records that failed for
-    /// the same reason are told as one; of more than 1,024 such groups the rest shows only in the result of a
-    /// flush.
+    /// the same reason are told as one; of more than 1,024 such groups the rest is only counted, see
+    /// [`Producer::take_unlisted_failures`].
     pub fn take_failures(&self) -> Vec<DeliveryFailure> {
         lock(&self.0.shared.queue).failures.take()
     }
 
+    /// How many records were not delivered beyond those that [`Producer::take_failures`] gives, since this was last
+    /// asked. To be asked after it.
+    pub fn take_unlisted_failures(&self) -> u64 {
+        lock(&self.0.shared.queue).failures.take_unlisted()
+    }
+
     /// Waits until there is something for [`Producer::take_failures`]; as long as all goes well, for ever.
     pub async fn failed(&self) {
-        self.0.shared.wait(|queue| (!queue.failures.is_empty()).then_some(())).await;
+        let shared = &self.0.shared;
+        shared.wait(&shared.failed, |queue| (!queue.failures.is_empty()).then_some(())).await;
     }
 
     /// How many bytes of records wait for their acknowledgement, about.

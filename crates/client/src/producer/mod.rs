@@ -40,7 +40,8 @@
 //! * [`Producer::flush`] and [`Producer::close`] wait until everything is settled and fail if any record was
 //!   not delivered.
 //! * [`Producer::take_failures`] says which ones, by partition and position, and whether they may have been
-//!   written all the same ([`Error::persisted`](crate::Error::persisted)).
+//!   written all the same ([`Error::persisted`](crate::Error::persisted));
+//!   [`Producer::take_unlisted_failures`] counts what would not fit into a list.
 //! * A [`Receipt`] is for the outcome of a single record.
 //!
 //! # Exactly once

@@ -165,6 +165,8 @@ impl Settled {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     kept: VecDeque<DeliveryFailure>,
+    /// How many records failed that are in none of these.
+    unlisted: u64,
     /// Since the last flush: how many records failed, and the first reason.
     since_flush: Option<(u64, Error)>,
 }
@@ -202,6 +204,8 @@ impl Failures {
                 error: failure.error.clone(),
                 record_errors: failure.record_errors.clone(),
             });
+        } else {
+            self.unlisted += record_count;
         }
     }
 
@@ -211,6 +215,10 @@ impl Failures {
 
     pub(super) fn take(&mut self) -> Vec<DeliveryFailure> {
         std::mem::take(&mut self.kept).into()
+    }
+
+    pub(super) fn take_unlisted(&mut self) -> u64 {
+        std::mem::take(&mut self.unlisted)
     }
 
     /// The outcome of all that was sent since this was last asked.
@@ -262,6 +270,7 @@ mod tests {
             failures.add(&topic, 0, index * 2, 1, &failure);
         }
         assert_eq!(failures.take().len(), MAX_FAILURES);
+        assert_eq!((failures.take_unlisted(), failures.take_unlisted()), (2000 - 1024, 0));
         let error = failures.take_outcome().unwrap_err();
         assert_eq!(error.to_string(), "2020 records were not delivered; the first: late");
         assert!(failures.take_outcome().is_ok());

@@ -421,6 +421,7 @@ impl Sender {
         if reported.is_empty() {
             return;
         }
+        let mut has_failed = false;
         let mut queue = lock(&self.shared.queue);
         for output in reported {
             match output {
@@ -432,6 +433,7 @@ impl Sender {
                         let (topic, partition) = self.machine.topic_partition(partition);
                         let (base_index, count) = (report.base_index, report.record_count);
                         queue.failures.add(topic, partition, base_index, count, failure);
+                        has_failed = true;
                     }
                     if let Some((acknowledgement, first)) = report.acknowledgement {
                         acknowledgement.settle(first, report.record_count, result);
@@ -442,6 +444,9 @@ impl Sender {
         }
         drop(queue);
         self.shared.tell_progress();
+        if has_failed {
+            self.shared.failed.notify_waiters();
+        }
     }
 }
 

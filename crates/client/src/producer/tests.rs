@@ -268,6 +268,7 @@ async fn a_refused_batch_is_reported_with_its_place_and_the_next_one_goes_on() {
     assert_eq!((&*failure.topic, failure.partition), ("t", 0));
     assert_eq!((failure.base_index, failure.record_count), (1, 2));
     assert_eq!(failure.error.persisted(), Persisted::No);
+    assert_eq!(producer.take_unlisted_failures(), 0);
     producer.append(topic, &to(0, "last")).await.unwrap();
     producer.close().await.unwrap();
     assert_eq!(fake.values(0), ["first", "last"]);
