@@ -119,14 +119,14 @@ impl Client {
         }
         let mut retry = self.retry(what);
         loop {
+            let mut broker = self.servers();
             let once = async {
-                let connection = self.connection(Target::Coordinator(CoordinatorKind::Group, group)).await?;
-                let broker = connection.broker_name().to_owned();
-                attempt(connection).await.map_err(|error| error.with_broker(broker))
+                let target = Target::Coordinator(CoordinatorKind::Group, group);
+                attempt(self.connection_noting(target, &mut broker).await?).await
             };
             match retry.limit(once).await {
                 Ok(done) => return Ok(done),
-                Err(error) => retry.after(error.with_group(group), &[]).await?,
+                Err(error) => retry.after(error.with_group(group).with_broker(broker), &[]).await?,
             }
         }
     }

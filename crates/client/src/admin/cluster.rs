@@ -63,7 +63,7 @@ impl Admin {
         let (connection, response) = loop {
             match retry.limit(self.client.request_metadata(topics)).await {
                 Ok(answer) => break answer,
-                Err(error) => retry.pause(error).await?,
+                Err(error) => retry.pause(error.with_broker(self.client.servers())).await?,
             }
         };
         self.client.take_metadata(&response);
@@ -90,7 +90,7 @@ impl Admin {
         loop {
             match retry.limit(self.describe_cluster_once()).await {
                 Ok(description) => return Ok(description),
-                Err(error) => retry.pause(error).await?,
+                Err(error) => retry.pause(error.with_broker(self.client.servers())).await?,
             }
         }
     }

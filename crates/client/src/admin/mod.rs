@@ -90,8 +90,9 @@ impl Admin {
                 })
                 .collect();
             let asked: Vec<&I> = open.iter().map(|at| &items[*at]).collect();
+            let mut broker = self.client.servers();
             let once = async {
-                let connection = self.client.connection(target).await?;
+                let connection = self.client.connection_noting(target, &mut broker).await?;
                 let version = connection.version_of::<R>()?;
                 let request = request_for(&asked, version)?;
                 let response =
@@ -111,7 +112,7 @@ impl Admin {
                     Err(error) if error.is_retriable() => Some(error.clone()),
                     _ => None,
                 }),
-                Err(error) => Some(error),
+                Err(error) => Some(error.with_broker(broker)),
             };
             let Some(error) = failure else { break };
             if let Err(error) = retry.after(error, &[]).await {

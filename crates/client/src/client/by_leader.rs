@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use kcopy_wire::{ErrorCode, Str};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
-use super::{Client, Lane};
+use super::{Client, Retry, Target};
 use crate::{
     connection::Connection,
     error::{Error, ErrorKind, Result},
@@ -83,17 +86,11 @@ impl Client {
             if open.is_empty() {
                 break;
             }
-            let round = async {
-                self.ask_once(questions, &open, &mut answers, ask.clone()).await;
-                Ok(())
-            };
-            // At the deadline what is open keeps the error that it has.
-            let ended = retry.limit(round).await;
+            self.ask_once(questions, &open, &mut answers, &retry, ask.clone()).await;
             let failed = open.iter().copied().find(|at| !matches!(answers[*at], Some(Ok(_))));
             let Some(failed) = failed else { continue };
-            let error = match (&answers[failed], ended) {
-                (Some(Err(error)), _) => error.clone(),
-                (_, Err(error)) => error,
+            let error = match &answers[failed] {
+                Some(Err(error)) => error.clone(),
                 _ => Error::new(ErrorKind::Timeout, "no answer"),
             };
             let retriable = error.is_retriable() && !self.is_unknown_for_good(&error, started);
@@ -120,11 +117,13 @@ impl Client {
             && since.elapsed() >= self.config().unknown_topic_grace
     }
 
+    /// Puts the open questions once. At the deadline what has no answer keeps the error that it has.
     async fn ask_once<Q, T, F, Fut>(
         &self,
         questions: &[Q],
         open: &[usize],
         answers: &mut [Option<Result<T>>],
+        retry: &Retry<'_>,
         ask: F,
     ) where
         Q: AboutPartition,
@@ -135,10 +134,22 @@ impl Client {
         let mut topics: Vec<&str> = open.iter().map(|at| &**questions[*at].topic()).collect();
         topics.sort_unstable();
         topics.dedup();
-        let metadata = match self.topics(&topics).await {
-            Ok(metadata) => metadata,
-            Err(error) => {
+        let deadline = retry.deadline();
+        let unanswered = |at: usize, broker: &str| {
+            let (topic, partition) = (questions[at].topic(), questions[at].partition());
+            Err(retry.unanswered().with_broker(broker).with_partition(topic, partition))
+        };
+        let metadata = match timeout_at(deadline, self.topics(&topics)).await {
+            Ok(Ok(metadata)) => metadata,
+            Ok(Err(error)) => {
                 open.iter().for_each(|at| answers[*at] = Some(Err(error.clone())));
+                return;
+            }
+            Err(_) => {
+                let servers = self.servers();
+                for &at in open {
+                    answers[at].get_or_insert_with(|| unanswered(at, &servers));
+                }
                 return;
             }
         };
@@ -166,18 +177,37 @@ impl Client {
             let (client, ask) = (self.clone(), ask.clone());
             running.spawn(async move {
                 let places: Vec<usize> = questions.iter().map(|(at, _)| *at).collect();
-                let answers = match client.broker_connection(leader, Lane::Shared).await {
-                    Ok(connection) => ask(connection, questions).await,
-                    Err(error) => Err(error),
+                let mut broker = client.servers();
+                let asked = async {
+                    let target = Target::Broker(leader);
+                    ask(client.connection_noting(target, &mut broker).await?, questions).await
                 };
-                answers.unwrap_or_else(|error| places.iter().map(|at| (*at, Err(error.clone()))).collect())
+                let answers = timeout_at(deadline, asked).await;
+                let answers = answers.map(|answers| {
+                    let all_failed =
+                        |error: Error| places.iter().map(|at| (*at, Err(error.clone()))).collect();
+                    answers.unwrap_or_else(all_failed)
+                });
+                answers.map_err(|_| (places, broker))
             });
         }
         while let Some(joined) = running.join_next().await {
-            for (at, answer) in joined.unwrap_or_default() {
-                let question = &questions[at];
-                let name = |error: Error| error.with_partition(question.topic(), question.partition());
-                answers[at] = Some(answer.map_err(name));
+            match joined {
+                Ok(Ok(answered)) => {
+                    for (at, answer) in answered {
+                        let question = &questions[at];
+                        let name =
+                            |error: Error| error.with_partition(question.topic(), question.partition());
+                        answers[at] = Some(answer.map_err(name));
+                    }
+                }
+                Ok(Err((places, broker))) => {
+                    for at in places {
+                        answers[at].get_or_insert_with(|| unanswered(at, &broker));
+                    }
+                }
+                // It panicked, or the runtime ends: these stay open.
+                Err(_) => {}
             }
         }
     }

@@ -80,7 +80,8 @@ impl Client {
         let client = Client::new(config);
         let mut retry = client.retry("connecting");
         loop {
-            match retry.limit(client.connection(Target::Any)).await {
+            let connection = retry.limit(client.connection(Target::Any)).await;
+            match connection.map_err(|error| error.with_broker(client.servers())) {
                 Ok(_) => return Ok(client),
                 Err(error) => {
                     // Who answers but cannot be talked to will not change soon.
@@ -145,24 +146,39 @@ impl Client {
     /// # Errors
     /// The broker is not known or cannot be reached.
     pub async fn connection(&self, target: Target<'_>) -> Result<Connection> {
-        match target {
-            Target::Any => self.any_connection().await,
-            Target::Broker(id) => self.broker_connection(id, Lane::Shared).await,
+        self.connection_noting(target, &mut self.servers()).await
+    }
+
+    /// As [`Client::connection`]; `asked` is [`Client::servers`] and becomes who is asked, for an error should there be
+    /// no answer.
+    pub(crate) async fn connection_noting(
+        &self,
+        target: Target<'_>,
+        asked: &mut String,
+    ) -> Result<Connection> {
+        let address = match target {
+            Target::Any => {
+                let connection = self.any_connection().await?;
+                connection.broker_name().clone_into(asked);
+                return Ok(connection);
+            }
+            Target::Broker(id) => self.broker_address(id).await?,
             Target::Controller => {
                 if self.metadata().brokers.is_empty() {
                     self.refresh_metadata(&[], 0).await?;
                 }
                 match self.metadata().controller_id {
-                    Some(id) => self.broker_connection(id, Lane::Shared).await,
-                    None => Err(Error::broker(ErrorCode::NOT_CONTROLLER)
-                        .prefixed("the cluster has no controller at present")),
+                    Some(id) => self.broker_address(id).await?,
+                    None => {
+                        return Err(Error::broker(ErrorCode::NOT_CONTROLLER)
+                            .prefixed("the cluster has no controller at present"));
+                    }
                 }
             }
-            Target::Coordinator(kind, key) => {
-                let address = self.coordinator(kind, key).await?;
-                self.0.connections.get(&address, Lane::Shared).await
-            }
-        }
+            Target::Coordinator(kind, key) => self.coordinator(kind, key).await?,
+        };
+        *asked = format!("broker {address}");
+        self.0.connections.get(&address, Lane::Shared).await
     }
 
     /// An open connection to a broker.
@@ -170,6 +186,11 @@ impl Client {
     /// # Errors
     /// The broker is not known or cannot be reached.
     pub async fn broker_connection(&self, id: i32, lane: Lane) -> Result<Connection> {
+        let address = self.broker_address(id).await?;
+        self.0.connections.get(&address, lane).await
+    }
+
+    async fn broker_address(&self, id: i32) -> Result<HostPort> {
         let mut metadata = self.metadata();
         if !metadata.brokers.contains_key(&id) {
             metadata = self.refresh_metadata(&[], metadata.generation).await?;
@@ -177,7 +198,7 @@ impl Client {
         let broker = metadata.brokers.get(&id).ok_or_else(|| {
             Error::new(ErrorKind::Connect, format!("the cluster has no broker {id} at present"))
         })?;
-        self.0.connections.get(&address_of(broker), lane).await
+        Ok(address_of(broker))
     }
 
     async fn any_connection(&self) -> Result<Connection> {

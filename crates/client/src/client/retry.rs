@@ -52,7 +52,7 @@ impl<'a> Retry<'a> {
         self.deadline
     }
 
-    /// Ends an attempt at the overall deadline.
+    /// Ends an attempt at the overall deadline. That error names no broker: only the caller knows whom it asked.
     ///
     /// # Errors
     /// Those of the attempt, and the deadline.
@@ -119,10 +119,8 @@ impl<'a> Retry<'a> {
     }
 
     /// The first attempt was still under way.
-    fn unanswered(&self) -> Error {
-        let error = Error::new(ErrorKind::Timeout, "no answer").given_up(&self.given_up());
-        let servers = self.client.servers();
-        if self.what.contains(&servers) { error } else { error.with_broker(servers) }
+    pub(super) fn unanswered(&self) -> Error {
+        Error::new(ErrorKind::Timeout, "no answer").given_up(&self.given_up())
     }
 
     /// An attempt was under way that may have waited for nothing but its turn to connect. For longer than that it was

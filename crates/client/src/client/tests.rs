@@ -2,11 +2,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kcopy_wire::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest, ListGroupsResponse,
-    find_coordinator_response::Coordinator, metadata_response::MetadataResponseTopic,
+    find_coordinator_response::Coordinator,
+    metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
 };
 
 use super::*;
-use crate::testing::{Peer, brokers, scripted};
+use crate::{
+    IsolationLevel, OffsetQuery, OffsetSpec,
+    admin::ConfigResource,
+    testing::{Peer, brokers, scripted},
+};
 
 /// A broker of the cluster (1 at one, 2 at two) that answers everything which these tests ask.
 async fn serve(mut peer: Peer, id: i32) {
@@ -17,7 +22,9 @@ async fn serve(mut peer: Peer, id: i32) {
                 let asked: MetadataRequest = request.decode();
                 let mut response = brokers(&[(1, "one"), (2, "two")]);
                 for topic in asked.topics.unwrap_or_default() {
-                    response.topics.push(MetadataResponseTopic { name: topic.name, ..Default::default() });
+                    let led = MetadataResponsePartition { leader_id: 2, ..Default::default() };
+                    let (name, partitions) = (topic.name, vec![led]);
+                    response.topics.push(MetadataResponseTopic { name, partitions, ..Default::default() });
                 }
                 peer.answer::<MetadataRequest>(&request, &response).await;
             }
@@ -108,6 +115,36 @@ async fn a_broker_that_falls_silent_is_what_an_error_is_about() {
     assert!(error.contains(" s, before that: connecting failed: "), "{error}");
     let error = listing(usize::MAX).await;
     assert!(error.starts_with(&format!("{given_up}connecting failed: ")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_asked_is_who_did_not_answer() {
+    // One knows that two leads and coordinates, and two says nothing.
+    let config = scripted(|_, address, mut peer: Peer| {
+        Some(async move {
+            if id_of(&address) == 1 {
+                return serve(peer, 1).await;
+            }
+            peer.negotiate().await;
+            while peer.receive().await.is_some() {}
+        })
+    });
+    let config = config.operation_timeout(Duration::from_secs(5)).build().unwrap();
+    let silent = "did not succeed within 5 s: no answer";
+    let error = Client::new(config.clone()).all_committed_offsets("g").await.unwrap_err();
+    let expected = format!("reading committed offsets {silent} (group g, broker two:9092)");
+    assert_eq!(error.to_string(), expected);
+    let client = Client::new(config.clone());
+    client.topics(&["t"]).await.unwrap();
+    let latest = [OffsetQuery::new("t", 0, OffsetSpec::Latest)];
+    let mut listed = client.list_offsets(&latest, IsolationLevel::ReadCommitted).await.unwrap();
+    let expected = format!("listing offsets {silent} (topic t [0], broker two:9092)");
+    assert_eq!(listed.remove(0).unwrap_err().to_string(), expected);
+    let client = Client::new(config);
+    client.topics(&["t"]).await.unwrap();
+    let error = client.admin().describe_configs(&[ConfigResource::Broker(2)]).await.unwrap_err();
+    let expected = format!("describing configurations {silent} (broker two:9092)");
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ impl Driver {
         let metadata = loop {
             match retry.limit(client.topics(&names)).await {
                 Ok(metadata) => break metadata,
-                Err(error) => retry.pause(error).await?,
+                Err(error) => retry.pause(error.with_broker(client.servers())).await?,
             }
         };
         self.refresh.last = Instant::now();
