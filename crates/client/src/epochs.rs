@@ -11,7 +11,7 @@ use kcopy_wire::{
 use crate::{
     client::{
         Client,
-        by_leader::{AboutPartition, Fenced},
+        by_leader::{AboutPartition, Asked},
     },
     connection::Connection,
     consumer::{PartitionRange, out_of_range},
@@ -64,7 +64,7 @@ impl Client {
     /// Each answer has its own: an unknown partition, or a leader that could not be reached within
     /// `operation_timeout`.
     pub async fn epoch_ends(&self, questions: &[EpochQuery]) -> Result<Vec<Result<Option<EpochEnd>>>> {
-        self.by_leader("asking where leader epochs end", &Fenced::all(questions), ask).await
+        self.by_leader("asking where leader epochs end", questions, ask).await
     }
 
     /// Finds the leader epoch of the record before the start of each range: to be kept with a position at which
@@ -121,11 +121,11 @@ impl Client {
 
 async fn ask(
     connection: Connection,
-    questions: Vec<(usize, Fenced<EpochQuery>)>,
+    questions: Vec<Asked<EpochQuery>>,
 ) -> Result<Vec<(usize, Result<Option<EpochEnd>>)>> {
     let version = connection.version_within::<OffsetForLeaderEpochRequest>(2, i16::MAX)?;
     let mut topics: Vec<OffsetForLeaderTopic> = Vec::new();
-    for (_, Fenced { question, current_leader_epoch }) in &questions {
+    for (_, question, current_leader_epoch) in &questions {
         let partition = OffsetForLeaderPartition {
             partition: question.partition,
             current_leader_epoch: *current_leader_epoch,
@@ -148,7 +148,7 @@ async fn ask(
     };
     Ok(questions
         .into_iter()
-        .map(|(at, fenced)| (at, find(&response, &fenced.question).map_err(context)))
+        .map(|(at, question, _)| (at, find(&response, &question).map_err(context)))
         .collect())
 }
 

@@ -11,7 +11,7 @@ use kcopy_wire::{
 use crate::{
     client::{
         Client,
-        by_leader::{AboutPartition, Fenced},
+        by_leader::{AboutPartition, Asked},
     },
     connection::Connection,
     error::{Error, Result},
@@ -130,7 +130,7 @@ impl Client {
         questions: &[OffsetQuery],
         isolation_level: IsolationLevel,
     ) -> Result<Vec<Result<ListedOffset>>> {
-        self.by_leader("listing offsets", &Fenced::all(questions), move |connection, questions| {
+        self.by_leader("listing offsets", questions, move |connection, questions| {
             ask(connection, questions, isolation_level)
         })
         .await
@@ -139,11 +139,10 @@ impl Client {
 
 async fn ask(
     connection: Connection,
-    questions: Vec<(usize, Fenced<OffsetQuery>)>,
+    questions: Vec<Asked<OffsetQuery>>,
     isolation_level: IsolationLevel,
 ) -> Result<Vec<(usize, Result<ListedOffset>)>> {
-    let by_max_timestamp =
-        questions.iter().any(|(_, fenced)| fenced.question.spec == OffsetSpec::MaxTimestamp);
+    let by_max_timestamp = questions.iter().any(|(_, question, _)| question.spec == OffsetSpec::MaxTimestamp);
     let least = match isolation_level {
         _ if by_max_timestamp => 7,
         IsolationLevel::ReadCommitted => 2,
@@ -151,7 +150,7 @@ async fn ask(
     };
     let version = connection.version_within::<ListOffsetsRequest>(least, i16::MAX)?;
     let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-    for (_, Fenced { question, current_leader_epoch }) in &questions {
+    for (_, question, current_leader_epoch) in &questions {
         let partition = ListOffsetsPartition {
             partition_index: question.partition,
             current_leader_epoch: *current_leader_epoch,
@@ -181,7 +180,7 @@ async fn ask(
     };
     Ok(questions
         .into_iter()
-        .map(|(at, fenced)| (at, find(&response, &fenced.question).map_err(context)))
+        .map(|(at, question, _)| (at, find(&response, &question).map_err(context)))
         .collect())
 }
 

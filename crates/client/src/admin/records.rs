@@ -10,7 +10,7 @@ use kcopy_wire::{
 
 use super::Admin;
 use crate::{
-    client::by_leader::AboutPartition,
+    client::by_leader::{AboutPartition, Asked},
     connection::Connection,
     error::{Error, Result},
 };
@@ -62,12 +62,12 @@ impl Admin {
 
 async fn delete(
     connection: Connection,
-    records: Vec<(usize, DeleteRecords)>,
+    records: Vec<Asked<DeleteRecords>>,
     timeout_ms: i32,
 ) -> Result<Vec<(usize, Result<DeletedRecords>)>> {
     let version = connection.version_of::<DeleteRecordsRequest>()?;
     let mut topics: Vec<DeleteRecordsTopic> = Vec::new();
-    for (_, record) in &records {
+    for (_, record, _) in &records {
         let partition = DeleteRecordsPartition {
             partition_index: record.partition,
             offset: record.before.unwrap_or(-1),
@@ -96,5 +96,5 @@ async fn delete(
     let context = |error: Error| {
         error.with_api(ApiKey::DeleteRecords, Some(version)).with_broker(connection.broker_name())
     };
-    Ok(records.iter().map(|(at, record)| (*at, find(record).map_err(context))).collect())
+    Ok(records.iter().map(|(at, record, _)| (*at, find(record).map_err(context))).collect())
 }

@@ -19,39 +19,11 @@ use crate::{
 pub(crate) trait AboutPartition: Clone + Send + 'static {
     fn topic(&self) -> &Str;
     fn partition(&self) -> i32;
-
-    /// Takes the leader epoch that is known of its partition, before each time that it is asked.
-    fn fence(&mut self, _leader_epoch: Option<i32>) {}
 }
 
-/// A question that only a leader of the known epoch may answer: what a former one says may be long past.
-#[derive(Clone)]
-pub(crate) struct Fenced<Q> {
-    pub(crate) question: Q,
-    /// As requests have it.
-    pub(crate) current_leader_epoch: i32,
-}
-
-impl<Q: AboutPartition> Fenced<Q> {
-    pub(crate) fn all(questions: &[Q]) -> Vec<Fenced<Q>> {
-        let fenced = |question: &Q| Fenced { question: question.clone(), current_leader_epoch: -1 };
-        questions.iter().map(fenced).collect()
-    }
-}
-
-impl<Q: AboutPartition> AboutPartition for Fenced<Q> {
-    fn topic(&self) -> &Str {
-        self.question.topic()
-    }
-
-    fn partition(&self) -> i32 {
-        self.question.partition()
-    }
-
-    fn fence(&mut self, leader_epoch: Option<i32>) {
-        self.current_leader_epoch = leader_epoch.unwrap_or(-1);
-    }
-}
+/// A question to a leader: its place among all, and the leader epoch that is known, as requests have it. A question with
+/// that epoch may only be answered by a leader of it: what a former one says may be long past.
+pub(crate) type Asked<Q> = (usize, Q, i32);
 
 /// What one leader said to the questions of these places.
 pub(crate) type Answers<T> = Result<Vec<(usize, Result<T>)>>;
@@ -69,7 +41,7 @@ impl Client {
     where
         Q: AboutPartition,
         T: Send + 'static,
-        F: Fn(Connection, Vec<(usize, Q)>) -> Fut + Send + Sync + Clone + 'static,
+        F: Fn(Connection, Vec<Asked<Q>>) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Answers<T>> + Send,
     {
         let mut answers: Vec<Option<Result<T>>> = questions.iter().map(|_| None).collect();
@@ -128,7 +100,7 @@ impl Client {
     ) where
         Q: AboutPartition,
         T: Send + 'static,
-        F: Fn(Connection, Vec<(usize, Q)>) -> Fut + Send + Sync + Clone + 'static,
+        F: Fn(Connection, Vec<Asked<Q>>) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Answers<T>> + Send,
     {
         let mut topics: Vec<&str> = open.iter().map(|at| &**questions[*at].topic()).collect();
@@ -155,18 +127,15 @@ impl Client {
         };
         // By leader, and by how many questions about the same partition came before: brokers refuse a
         // request that names a partition twice.
-        let mut requests: BTreeMap<(i32, usize), Vec<(usize, Q)>> = BTreeMap::new();
+        let mut requests: BTreeMap<(i32, usize), Vec<Asked<Q>>> = BTreeMap::new();
         let mut seen: BTreeMap<(Str, i32), usize> = BTreeMap::new();
         for &at in open {
             let question = &questions[at];
             match leader_of(&metadata, question.topic(), question.partition()) {
-                Ok(leader) => {
+                Ok((leader, epoch)) => {
                     let count = seen.entry((question.topic().clone(), question.partition())).or_default();
-                    let mut question = question.clone();
-                    let known = metadata.topic(question.topic());
-                    let known = known.and_then(|topic| topic.partition(question.partition()));
-                    question.fence(known.and_then(|partition| partition.leader_epoch));
-                    requests.entry((leader, *count)).or_default().push((at, question));
+                    let asked = (at, question.clone(), epoch.unwrap_or(-1));
+                    requests.entry((leader, *count)).or_default().push(asked);
                     *count += 1;
                 }
                 Err(error) => answers[at] = Some(Err(error)),
@@ -176,7 +145,7 @@ impl Client {
         for ((leader, _), questions) in requests {
             let (client, ask) = (self.clone(), ask.clone());
             running.spawn(async move {
-                let places: Vec<usize> = questions.iter().map(|(at, _)| *at).collect();
+                let places: Vec<usize> = questions.iter().map(|(at, ..)| *at).collect();
                 let mut broker = client.servers();
                 let asked = async {
                     let target = Target::Broker(leader);
@@ -213,8 +182,8 @@ impl Client {
     }
 }
 
-/// The leader of a partition, or why there is none.
-pub(crate) fn leader_of(metadata: &Arc<Metadata>, topic: &Str, partition: i32) -> Result<i32> {
+/// The leader of a partition and the epoch in which it leads, as far as that is known, or why there is none.
+pub(crate) fn leader_of(metadata: &Arc<Metadata>, topic: &Str, partition: i32) -> Result<(i32, Option<i32>)> {
     let name = |error: Error| error.with_partition(topic, partition);
     let unknown = || name(Error::broker(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     let topic = metadata.topic(topic).ok_or_else(unknown)?;
@@ -222,7 +191,6 @@ pub(crate) fn leader_of(metadata: &Arc<Metadata>, topic: &Str, partition: i32) -
         return Err(name(Error::broker(code)));
     }
     let partition = topic.partition(partition).ok_or_else(unknown)?;
-    partition
-        .leader
-        .ok_or_else(|| name(Error::broker(partition.error.unwrap_or(ErrorCode::LEADER_NOT_AVAILABLE))))
+    let none = || name(Error::broker(partition.error.unwrap_or(ErrorCode::LEADER_NOT_AVAILABLE)));
+    Ok((partition.leader.ok_or_else(none)?, partition.leader_epoch))
 }

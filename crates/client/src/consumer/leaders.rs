@@ -47,7 +47,7 @@ impl Driver {
             let leaders: BTreeSet<Option<i32>> = self
                 .partitions
                 .iter()
-                .map(|partition| leader_of(&metadata, &partition.topic, partition.index).ok())
+                .map(|partition| Some(leader_of(&metadata, &partition.topic, partition.index).ok()?.0))
                 .collect();
             let is_far = client.round_trip() >= FAR;
             let turns = if is_far { FAR_TURNS } else { NEAR_TURNS };
@@ -134,15 +134,13 @@ impl Driver {
         let open = self.partitions.iter_mut().enumerate();
         for (at, partition) in open.filter(|(_, partition)| partition.phase != Phase::Done) {
             match leader_of(&metadata, &partition.topic, partition.index) {
-                Ok(leader) => {
+                Ok((leader, epoch)) => {
                     let preferred = partition.preferred_replica;
                     let preferred = preferred.filter(|replica| metadata.brokers.contains_key(replica));
                     let broker = preferred.unwrap_or(leader);
                     let owner = Place { broker, turn: at % turns };
                     partition.owner = Some(owner);
-                    let known = metadata.topic(&partition.topic);
-                    let known = known.and_then(|topic| topic.partition(partition.index));
-                    partition.leader_epoch = known.and_then(|known| known.leader_epoch);
+                    partition.leader_epoch = epoch;
                     self.brokers.entry(owner).or_insert_with(|| Broker::new(&self.client));
                 }
                 Err(error) => {
