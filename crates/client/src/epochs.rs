@@ -182,37 +182,48 @@ mod tests {
         testing::{Peer, brokers, scripted},
     };
 
-    /// One that leads partition 0 of `t` in epoch 4, and notes which epoch it is asked to have.
-    async fn serve(mut peer: Peer, asked: Arc<Mutex<Vec<i32>>>) {
+    /// What the broker knows of partition 0 of `t`: in which epoch it leads it, and which ones it was asked to have.
+    struct Led {
+        epoch: i32,
+        asked: Vec<i32>,
+    }
+
+    /// Leads on in the epoch after the one that the first question has.
+    async fn serve(mut peer: Peer, led: Arc<Mutex<Led>>) {
         peer.negotiate().await;
+        let judge = |epoch: i32| {
+            let mut led = led.lock().unwrap();
+            led.asked.push(epoch);
+            led.epoch = led.asked[0] + 1;
+            if epoch < led.epoch { ErrorCode::FENCED_LEADER_EPOCH } else { ErrorCode::NONE }
+        };
         while let Some(request) = peer.receive().await {
             if request.key == ApiKey::Metadata {
                 let mut response = brokers(&[(1, "one")]);
-                let led = MetadataResponsePartition { leader_id: 1, leader_epoch: 4, ..Default::default() };
+                let leader_epoch = led.lock().unwrap().epoch;
+                let partition =
+                    MetadataResponsePartition { leader_id: 1, leader_epoch, ..Default::default() };
                 response.topics.push(MetadataResponseTopic {
                     name: Some("t".into()),
-                    partitions: vec![led],
+                    partitions: vec![partition],
                     ..Default::default()
                 });
                 peer.answer::<MetadataRequest>(&request, &response).await;
             } else if request.key == ApiKey::ListOffsets {
                 let question: ListOffsetsRequest = request.decode();
-                asked.lock().unwrap().push(question.topics[0].partitions[0].current_leader_epoch);
-                let partitions =
-                    vec![ListOffsetsPartitionResponse { offset: 5, leader_epoch: 4, ..Default::default() }];
+                let error_code = judge(question.topics[0].partitions[0].current_leader_epoch);
+                let partition = ListOffsetsPartitionResponse { error_code, offset: 5, ..Default::default() };
+                let partitions = vec![partition];
                 let topics =
                     vec![ListOffsetsTopicResponse { name: "t".into(), partitions, ..Default::default() }];
                 let response = ListOffsetsResponse { topics, ..Default::default() };
                 peer.answer::<ListOffsetsRequest>(&request, &response).await;
             } else {
                 let question: OffsetForLeaderEpochRequest = request.decode();
-                asked.lock().unwrap().push(question.topics[0].partitions[0].current_leader_epoch);
-                let partitions = vec![EpochEndOffset {
-                    error_code: ErrorCode::NONE,
-                    leader_epoch: 3,
-                    end_offset: 5,
-                    ..Default::default()
-                }];
+                let error_code = judge(question.topics[0].partitions[0].current_leader_epoch);
+                let partition =
+                    EpochEndOffset { error_code, leader_epoch: 3, end_offset: 5, ..Default::default() };
+                let partitions = vec![partition];
                 let topics =
                     vec![OffsetForLeaderTopicResult { topic: "t".into(), partitions, ..Default::default() }];
                 let response = OffsetForLeaderEpochResponse { topics, ..Default::default() };
@@ -221,16 +232,22 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn only_a_leader_of_the_known_epoch_may_answer() {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&asked);
+    fn led_in_epoch_4() -> (Client, Arc<Mutex<Led>>) {
+        let led = Arc::new(Mutex::new(Led { epoch: 4, asked: Vec::new() }));
+        let noted = Arc::clone(&led);
         let config = scripted(move |_, _, peer| Some(serve(peer, Arc::clone(&noted))));
-        let client = Client::new(config.build().unwrap());
+        (Client::new(config.build().unwrap()), led)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_leader_of_the_known_epoch_may_answer() {
+        let (client, led) = led_in_epoch_4();
         let end = client.epoch_ends(&[EpochQuery::new("t", 0, 3)]).await.unwrap().remove(0).unwrap();
         assert_eq!(end, Some(EpochEnd { leader_epoch: 3, end_offset: 5 }));
+        assert_eq!(led.lock().unwrap().asked, [4, 5]);
+        let (client, led) = led_in_epoch_4();
         let latest = [OffsetQuery::new("t", 0, OffsetSpec::Latest)];
         client.list_offsets(&latest, IsolationLevel::ReadCommitted).await.unwrap().remove(0).unwrap();
-        assert_eq!(*asked.lock().unwrap(), [4, 4]);
+        assert_eq!(led.lock().unwrap().asked, [4, 5]);
     }
 }
