@@ -33,6 +33,8 @@ enum Fault {
     Cut,
     /// Write it, and never answer.
     WriteAndHang,
+    /// Write it, and say so so much later.
+    Delay(Duration),
     Refuse(ErrorCode),
 }
 
@@ -83,6 +85,11 @@ impl Fake {
                         }
                         Some(Fault::WriteAndHang) => {
                             self.produce(&request, None);
+                        }
+                        Some(Fault::Delay(delay)) => {
+                            let answer = self.produce(&request, None);
+                            tokio::time::sleep(delay).await;
+                            peer.answer::<ProduceRequest>(&request, &answer).await;
                         }
                         Some(Fault::Refuse(code)) => {
                             let answer = self.produce(&request, Some(code));
@@ -492,6 +499,7 @@ async fn brokers_that_acknowledge_nothing_are_given_up_and_slow_ones_are_not() {
     let fake = Fake::default();
     let limit = Duration::from_secs(3);
     let config = config().unreachable_timeout(Some(limit)).request_timeout(limit).linger(Duration::ZERO);
+    let config = config.batch_records(1).max_in_flight(1);
     let producer = Producer::new(&fake.client(), config.build().unwrap());
     let topic = producer.topic("t").await.unwrap();
     // A pause of whoever appends is no silence of brokers.
@@ -500,6 +508,14 @@ async fn brokers_that_acknowledge_nothing_are_given_up_and_slow_ones_are_not() {
         producer.append(topic, &to(0, "v")).await.unwrap();
         producer.flush().await.unwrap();
     }
+    // Nor is what takes longer in all.
+    fake.state().faults.extend([Fault::Delay(Duration::from_secs(2)); 4]);
+    let start = Instant::now();
+    for _ in 0..4 {
+        producer.append(topic, &to(0, "slow")).await.unwrap();
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 8);
     fake.state().faults.extend([Fault::WriteAndHang; 100]);
     let start = Instant::now();
     producer.append(topic, &to(0, "w")).await.unwrap();
@@ -508,7 +524,8 @@ async fn brokers_that_acknowledge_nothing_are_given_up_and_slow_ones_are_not() {
     assert_eq!((error.kind(), error.persisted()), (ErrorKind::Timeout, Persisted::Maybe));
     assert!(error.to_string().contains("nothing was acknowledged for 3 s"), "{error}");
     // An open batch may still take a record; it goes nowhere.
-    let _ = producer.append(topic, &to(0, "x")).await;
+    let appended = producer.append(topic, &to(0, "x")).await;
+    assert!(matches!(appended, Ok(_) | Err(AppendError::Closed(_))), "{appended:?}");
     producer.close().await.unwrap_err();
     assert_eq!(start.elapsed(), limit);
 }
