@@ -189,7 +189,7 @@ impl Machine {
                 sent: true,
                 error: Error::protocol("the broker's answer leaves out this partition"),
             });
-            self.acknowledged |= matches!(answer, Answer::Acknowledged(_));
+            self.acknowledged |= answer.is_acknowledgement();
             let outputs = self.partitions[key.0 as usize].handle_answer(number, answer, &self.settings);
             self.after(now, key, outputs);
         }
@@ -313,6 +313,39 @@ impl Machine {
             self.active.remove(&key);
         } else if let Some(identity) = self.identity {
             queue.set_identity(identity);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kcopy_wire::ErrorCode;
+
+    use super::{
+        super::{
+            partition::Answer,
+            simulation::{batch, settings},
+        },
+        *,
+    };
+
+    #[test]
+    fn a_batch_that_the_broker_has_already_is_a_sign_of_life() {
+        let now = Instant::now();
+        let refused = |code| Answer::Refused { code, message: None, record_errors: Arc::default() };
+        for (code, is_alive) in
+            [(ErrorCode::DUPLICATE_SEQUENCE_NUMBER, true), (ErrorCode::NOT_ENOUGH_REPLICAS, false)]
+        {
+            let mut machine = Machine::new(settings(), 0);
+            let key = machine.add_partition(&Arc::from("t"), 0);
+            machine.handle_identity(Identity { producer_id: 7, producer_epoch: 0 });
+            machine.handle_batch(key, batch(0, 0..1, now + Duration::from_secs(1)));
+            machine.handle_leader(key, Some(1));
+            let sent = machine.poll_send(now).unwrap();
+            machine.handle_answers(now, sent.request, vec![refused(code)]);
+            assert_eq!((machine.take_acknowledged(), machine.is_idle()), (is_alive, is_alive), "{code}");
         }
     }
 }

@@ -58,6 +58,15 @@ pub(super) enum Answer {
     Impossible(Error),
 }
 
+impl Answer {
+    /// Whether the broker has the batch, if only from an attempt before.
+    pub(super) fn is_acknowledgement(&self) -> bool {
+        let duplicate = ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
+        matches!(self, Answer::Acknowledged(_))
+            || matches!(self, Answer::Refused { code, .. } if *code == duplicate)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     batch: SealedBatch,
@@ -297,7 +306,7 @@ impl PartitionQueue {
         self.on_wire -= 1;
         match answer {
             Answer::Acknowledged(placement) => self.acknowledge(index, placement, &mut outputs),
-            Answer::Refused { code, .. } if code == ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
+            answer if answer.is_acknowledgement() => {
                 self.acknowledge(index, Placement::default(), &mut outputs);
             }
             Answer::Refused { code, message, record_errors } => {
