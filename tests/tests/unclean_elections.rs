@@ -381,3 +381,32 @@ fn a_log_without_the_epoch_of_what_was_loaded_is_another_one_though_it_is_longer
     // It is the log that is known now.
     kcopy_tests::run(&mut ways.wire(&[])).expect_success();
 }
+
+#[test]
+fn a_position_before_an_unread_record_has_not_its_epoch() {
+    const MOST_REJECTED: i64 = 10_000;
+    let log = Log::new();
+    let mut builder = BatchBuilder::new(BatchOptions::new(Compression::None));
+    for _ in 0..MOST_REJECTED {
+        builder.append(1_700_000_000_000, None, Some(b"no number"), Headers::EMPTY).expect("a record");
+    }
+    let batch: Bytes = builder.finish(ProducerStamp::NONE).expect("a batch");
+    log.runtime.block_on(log.cluster.append_batch(TOPIC, 0, batch)).expect("appended");
+    log.lose_from(MOST_REJECTED);
+    let mut builder = BatchBuilder::new(BatchOptions::new(Compression::None));
+    builder.append(1_700_000_000_000, None, Some(b"none"), Headers::EMPTY).expect("a record");
+    let batch: Bytes = builder.finish(ProducerStamp::NONE).expect("a batch");
+    log.runtime.block_on(log.cluster.append_batch(TOPIC, 0, batch)).expect("appended");
+
+    // The report is full with the last record of the first epoch.
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = folder.path().join("report");
+    let mut command = program("kcopy");
+    command.args(["consume", TOPIC, "-b", &log.cluster.bootstrap_servers()]);
+    command.args(["--columns", "n int4 = value", "--on-error", "skip", "--report"]).arg(&report);
+    kcopy_tests::run(&mut command).expect_success();
+    let report = std::fs::read_to_string(&report).expect("a report");
+    for member in ["\"next_offset\":10000", "\"leader_epoch\":0"] {
+        assert!(report.contains(member), "{}", &report[..report.len().min(1000)]);
+    }
+}

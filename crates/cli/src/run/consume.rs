@@ -315,6 +315,7 @@ impl Run<'_> {
             timestamp_type: batch.timestamp_type(),
         };
         let mut written = 0;
+        let mut is_first = true;
         let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         for record in batch.records() {
             let record = record?;
@@ -322,7 +323,9 @@ impl Run<'_> {
             match writer.write(&context, &record, self.stdout.buffer()) {
                 Err(error) => {
                     if self.take_unwritable(&error, &record)? == Flow::LimitReached {
-                        // It is what the next run begins with.
+                        // It is what the next run begins with. Where it is the first, what is before it was written in
+                        // an epoch that may be another.
+                        let epoch = epoch.filter(|_| !is_first);
                         self.partitions.advance(topic, context.partition, record.offset, written, epoch);
                         self.progress.add(written);
                         return Ok(Flow::LimitReached);
@@ -343,6 +346,7 @@ impl Run<'_> {
                     }
                 }
             }
+            is_first = false;
             // What is skipped counts as well: a limit bounds the work of a run.
             self.records_left -= 1;
             let size = || (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
