@@ -82,6 +82,7 @@ fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
         bytes_left: plan.limits.max_bytes,
         deadline: plan.limits.max_time.map(|time| Instant::now() + time),
         report,
+        scratch: Vec::new(),
     };
     writer.begin(run.stdout.buffer());
     let ended = run.copy(&mut writer);
@@ -212,6 +213,8 @@ struct Run<'a> {
     bytes_left: Option<u64>,
     deadline: Option<Instant>,
     report: &'a mut Report,
+    /// A row that is being escaped.
+    scratch: Vec<u8>,
 }
 
 /// Whether a run goes on.
@@ -334,7 +337,7 @@ impl Run<'_> {
                 Ok(()) => {
                     written += 1;
                     if self.plan.exact.escapes_bytes {
-                        escape_bytes(self.stdout.buffer(), begun);
+                        escape_bytes(self.stdout.buffer(), begun, &mut self.scratch);
                     }
                     if let Some(rows) = &mut rows {
                         rows.add(topic, context.partition, record.offset);
@@ -438,15 +441,17 @@ impl Run<'_> {
 }
 
 /// `%OOO` for each byte that is not ASCII, and for `%` itself. Nothing that COPY text is made of is one of these.
-#[cold]
-fn escape_bytes(buffer: &mut Vec<u8>, begun: usize) {
-    let row = buffer.split_off(begun);
-    for byte in row {
-        match byte {
-            b'%' | 0x80.. => {
-                buffer.extend([b'%', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
-            }
-            _ => buffer.push(byte),
+fn escape_bytes(buffer: &mut Vec<u8>, begun: usize, scratch: &mut Vec<u8>) {
+    let is_escaped = |byte: &u8| matches!(byte, b'%' | 0x80..);
+    let Some(first) = buffer[begun..].iter().position(is_escaped) else { return };
+    scratch.clear();
+    scratch.extend_from_slice(&buffer[begun + first..]);
+    buffer.truncate(begun + first);
+    for byte in &*scratch {
+        if is_escaped(byte) {
+            buffer.extend([b'%', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+        } else {
+            buffer.push(*byte);
         }
     }
 }
@@ -455,4 +460,26 @@ enum Waited {
     Event(Event),
     Ended,
     Woken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape_bytes;
+
+    #[test]
+    fn bytes_beyond_ascii_are_escaped_from_where_the_row_begins() {
+        let mut scratch = Vec::new();
+        for (row, escaped) in [
+            ("plain\t1\n", "plain\t1\n"),
+            ("100%\n", "100%045\n"),
+            ("\u{e9}a\u{ff}\n", "%303%251a%303%277\n"),
+            ("", ""),
+        ] {
+            let mut buffer = b"%before\n".to_vec();
+            let begun = buffer.len();
+            buffer.extend_from_slice(row.as_bytes());
+            escape_bytes(&mut buffer, begun, &mut scratch);
+            assert_eq!(buffer, format!("%before\n{escaped}").as_bytes());
+        }
+    }
 }
