@@ -460,6 +460,33 @@ async fn from_far_away_more_fetches_are_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn from_far_away_more_is_fetched_ahead_by_those_who_wait_for_more_too() {
+    let cluster = in_memory(1).topic("t", 1).start().await.unwrap();
+    let near = client(&cluster).await;
+    for from in 0..200 {
+        produce(&near, "t", 0, from * 10..from * 10 + 10).await;
+    }
+    for end in [EndOffset::Latest, EndOffset::Never] {
+        let mut fetches = Vec::new();
+        for round_trip in [0, 5] {
+            cluster.set_round_trip(Duration::from_millis(round_trip)).await.unwrap();
+            let client = client(&cluster).await;
+            let mut config = ConsumerConfig::default();
+            config.fetch_max_bytes = 500;
+            config.prefetch_bytes = 20_000;
+            let from_earliest = from_earliest("t", 1).into_iter().map(|assignment| assignment.until(end));
+            let consumer = consume(&client, &from_earliest.collect::<Vec<_>>(), config).await.unwrap();
+            let before = cluster.request_count(ApiKey::Fetch).await.unwrap();
+            // Nothing is taken.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            fetches.push(cluster.request_count(ApiKey::Fetch).await.unwrap() - before);
+            drop(consumer);
+        }
+        assert!(fetches[1] > fetches[0] * 3 / 2, "{end:?}: {fetches:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn assignments_are_checked() {
     let cluster = in_memory(1).topic("t", 1).start().await.unwrap();
     let client = client(&cluster).await;

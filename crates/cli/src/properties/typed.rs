@@ -343,6 +343,7 @@ mod tests {
     fn the_tables_defaults_are_the_clients() {
         let client = kcopy_client::ClientConfig::builder().bootstrap_servers("h").build().unwrap();
         let producer = kcopy_client::producer::ProducerConfig::default();
+        let consumer = kcopy_client::ConsumerConfig::default();
         let millis = |duration: Duration| duration.as_millis().to_string();
         for (name, expected) in [
             ("client.id", client.client_id.clone()),
@@ -370,6 +371,12 @@ mod tests {
             ("retry.backoff.ms", millis(producer.retry_backoff)),
             ("retry.backoff.max.ms", millis(producer.retry_backoff_max)),
             ("partitioner", producer.partitioner.to_string()),
+            ("queued.max.messages.kbytes", (consumer.prefetch_bytes / 1024).to_string()),
+            ("fetch.max.bytes", consumer.fetch_max_bytes.to_string()),
+            ("max.partition.fetch.bytes", consumer.partition_max_bytes.to_string()),
+            ("fetch.wait.max.ms", millis(consumer.max_wait)),
+            ("fetch.min.bytes", consumer.min_bytes.to_string()),
+            ("check.crcs", consumer.check_crcs.to_string()),
         ] {
             assert_eq!(super::super::find(name).unwrap().default, expected, "{name}");
         }

@@ -141,7 +141,7 @@ impl Driver {
             partitions.push(partition);
         }
         let now = Instant::now();
-        let budget_bytes = (config.prefetch_bytes / 2).max(1);
+        let budget_bytes = config.prefetch_bytes / 2;
         Ok(Driver {
             client,
             config,

@@ -43,18 +43,18 @@ impl Driver {
         };
         self.refresh.last = Instant::now();
         self.take_ids(&metadata)?;
+        let is_far = client.round_trip() >= FAR;
+        if is_far {
+            self.budget_bytes = self.config.prefetch_bytes;
+        }
         if !self.waits {
             let leaders: BTreeSet<Option<i32>> = self
                 .partitions
                 .iter()
                 .map(|partition| Some(leader_of(&metadata, &partition.topic, partition.index).ok()?.0))
                 .collect();
-            let is_far = client.round_trip() >= FAR;
             let turns = if is_far { FAR_TURNS } else { NEAR_TURNS };
             self.turns = (turns / leaders.len().max(1)).max(1);
-            if is_far {
-                self.budget_bytes = self.config.prefetch_bytes;
-            }
         }
         self.assign();
         Ok(())
