@@ -12,11 +12,16 @@ pub(crate) fn heed_termination() {
 }
 
 /// Whether the process was started with SIGHUP ignored, as by nohup, and nothing has changed that since.
+#[allow(unsafe_code)]
 pub(crate) fn ignores_hang_up() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask & (1 << (libc::SIGHUP - 1)) != 0
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action nothing is changed, and the present one is written to memory of its type. The call
+    // only fails for signals that there are not; zeros, as which it would be read then, are the default effect.
+    let action = unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 #[allow(unsafe_code)]
