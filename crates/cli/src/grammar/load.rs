@@ -275,9 +275,10 @@ fn substituted(table: &str, topic: &str) -> String {
         }
         let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
             Some(inner) => inner.to_owned(),
-            // As PostgreSQL reads what stands without quotes.
+            // As PostgreSQL reads what stands without quotes: beyond ASCII it leaves letters as they are.
             None => {
-                name.split(MARK).map(str::to_lowercase).collect::<Vec<_>>().join(MARK).replace('"', "\"\"")
+                let parts = name.split(MARK).map(str::to_ascii_lowercase);
+                parts.collect::<Vec<_>>().join(MARK).replace('"', "\"\"")
             }
         };
         format!("\"{}\"", name.replace(MARK, &topic.replace('"', "\"\"")))
@@ -294,6 +295,7 @@ mod tests {
         for (table, expected) in [
             ("{topic}", "\"T-1.a\""),
             ("{topic}_C", "\"T-1.a_c\""),
+            ("{topic}_CÉ", "\"T-1.a_cÉ\""),
             ("x{topic}x{topic}", "\"xT-1.axT-1.a\""),
             ("Kafka.{topic}", "Kafka.\"T-1.a\""),
             ("\"a.b\".\"X{topic}\"", "\"a.b\".\"XT-1.a\""),
