@@ -252,10 +252,10 @@ fn check_required(options: &Options, action: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `--bootstrap-server`, else what `kcopy broker` sets for its command, else what the configuration file says.
 /// `default.api.timeout.ms` where it is not set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// `--bootstrap-server`, else what `kcopy broker` sets for its command, else what the configuration file says.
 fn common(options: &Options, environment: &Environment<'_>) -> Result<Common, Refusal> {
     let mut set = PropertySet::default();
     let fail = |reason: &dyn std::fmt::Display| Refusal::Plain(reason.to_string());

@@ -130,7 +130,7 @@ pub enum End {
 /// Bounds of a run. What was cut off is what the next run of the group starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Records to write at most.
+    /// Records to take at most, skipped ones among them.
     pub max_messages: Option<u64>,
     /// Bytes of keys and values to write at most; the record that reaches the bound is still written.
     pub max_bytes: Option<u64>,
