@@ -122,6 +122,19 @@ pub enum TopicAction {
     },
 }
 
+impl TopicAction {
+    /// Whether it only answers, and changes nothing.
+    pub fn only_tells(&self) -> bool {
+        match self {
+            TopicAction::List { .. } | TopicAction::Describe { .. } | TopicAction::Offsets { .. } => true,
+            TopicAction::Create { .. }
+            | TopicAction::Alter { .. }
+            | TopicAction::Delete { .. }
+            | TopicAction::Trim { .. } => false,
+        }
+    }
+}
+
 /// Which topics an action is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicsNamed {

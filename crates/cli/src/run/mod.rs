@@ -20,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use self::{failure::Failure, report::report_wrong_use};
 use crate::{
-    plan::{Common, Input, Plan, TopicAction},
+    plan::{Common, Input, Plan},
     process::{self, say},
 };
 
@@ -73,10 +73,7 @@ fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
 fn only_tells(plan: &Plan) -> bool {
     match plan {
         Plan::Consume(_) | Plan::ListMetadata(_) | Plan::QueryOffsets(_) | Plan::ClusterDescribe(_) => true,
-        Plan::Topic(plan) => matches!(
-            plan.action,
-            TopicAction::List { .. } | TopicAction::Describe { .. } | TopicAction::Offsets { .. }
-        ),
+        Plan::Topic(plan) => plan.action.only_tells(),
         _ => false,
     }
 }

@@ -33,11 +33,7 @@ pub(super) fn run(plan: &TopicPlan) -> Result<(), Failure> {
     let acted = session.block_on(run.act());
     // What was changed before an error is changed all the same.
     let changes = run.changes.into_inner();
-    let changes_only = !matches!(
-        plan.action,
-        TopicAction::List { .. } | TopicAction::Describe { .. } | TopicAction::Offsets { .. }
-    );
-    if plan.shape == Shape::Json && changes_only {
+    if plan.shape == Shape::Json && !plan.action.only_tells() {
         print(&tables::topic_changes_json(&changes))?;
     }
     acted
