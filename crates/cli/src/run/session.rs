@@ -1,6 +1,6 @@
 //! A client with the properties of a plan, and the runtime that it lives on.
 
-use std::{future::Future, thread::JoinHandle, time::Duration};
+use std::{future::Future, thread::JoinHandle};
 
 use kcopy_client::{AddressFamily, Client, ClientConfig, TcpConnect};
 use tokio::{
@@ -103,15 +103,6 @@ impl Drop for Network {
     }
 }
 
-/// The client's own, which are librdkafka's.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// No attempt may take longer than all that --timeout, or Java's default.api.timeout.ms, is for.
-fn shorter_than(default: Duration, common: &Common) -> Option<Duration> {
-    common.timeout.filter(|timeout| common.grammar != Grammar::Kcat && *timeout < default)
-}
-
 fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, Failure> {
     let properties: &ClientProperties = &common.properties;
     let servers: Vec<String> = properties.bootstrap_servers.iter().map(ToString::to_string).collect();
@@ -132,9 +123,8 @@ fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, 
     set! {
         client_id: properties.client_id.clone();
         client_rack: properties.client_rack.clone();
-        request_timeout: properties.socket_timeout.or(shorter_than(REQUEST_TIMEOUT, common));
-        connection_setup_timeout:
-            properties.socket_connection_setup_timeout.or(shorter_than(SETUP_TIMEOUT, common));
+        request_timeout: properties.socket_timeout;
+        connection_setup_timeout: properties.socket_connection_setup_timeout;
         operation_timeout: common.timeout;
         reconnect_backoff: properties.reconnect_backoff;
         reconnect_backoff_max: properties.reconnect_backoff_max;
@@ -145,5 +135,15 @@ fn client_config(common: &Common, creates_topics: bool) -> Result<ClientConfig, 
         max_in_flight: properties.max_in_flight;
     }
     builder = builder.allow_auto_create_topics(properties.allow_auto_create_topics.unwrap_or(creates_topics));
-    Ok(builder.build()?)
+    let mut config = builder.build()?;
+    // No attempt may take longer than all that --timeout, or Java's default.api.timeout.ms, is for.
+    if let Some(timeout) = common.timeout.filter(|_| common.grammar != Grammar::Kcat) {
+        if properties.socket_timeout.is_none() {
+            config.request_timeout = config.request_timeout.min(timeout);
+        }
+        if properties.socket_connection_setup_timeout.is_none() {
+            config.connection_setup_timeout = config.connection_setup_timeout.min(timeout);
+        }
+    }
+    Ok(config)
 }
