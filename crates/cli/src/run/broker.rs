@@ -16,7 +16,7 @@ use tokio::{
 
 use tracing_subscriber::filter::LevelFilter;
 
-use super::failure::Failure;
+use super::{failure::Failure, told};
 use crate::{
     control::Control,
     plan::BrokerPlan,
@@ -28,7 +28,7 @@ use crate::{
 /// # Errors
 /// Settings that cannot be, an address that is taken, or the command's own exit code.
 pub(super) fn run(plan: &BrokerPlan) -> Result<(), Failure> {
-    super::trace_at(match plan.verbosity {
+    told::all(match plan.verbosity {
         0 => LevelFilter::ERROR,
         1 => LevelFilter::WARN,
         2 => LevelFilter::DEBUG,

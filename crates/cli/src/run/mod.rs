@@ -16,8 +16,6 @@ mod topics;
 mod view;
 mod written;
 
-use tracing_subscriber::filter::LevelFilter;
-
 pub use self::{failure::Failure, report::report_wrong_use};
 use crate::{
     plan::{Common, Input, Plan},
@@ -85,16 +83,6 @@ fn trace(common: &Common) {
     } else {
         told::contexts(&common.properties.debug);
     }
-}
-
-/// Shows on standard error what the libraries report.
-fn trace_at(level: LevelFilter) {
-    // As in `told`.
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .init();
 }
 
 fn tell_notices(common: &Common) {

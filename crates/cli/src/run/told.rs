@@ -6,6 +6,7 @@
 
 use std::{
     fmt::{self, Debug, Write},
+    io::Stderr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +16,10 @@ use tracing::{
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, SubscriberBuilder,
+        format::{DefaultFields, Format, Writer},
+    },
     layer::SubscriberExt,
     registry::LookupSpan,
     util::SubscriberInitExt,
@@ -23,24 +27,22 @@ use tracing_subscriber::{
 
 /// Shows warnings from here on.
 pub(super) fn warnings() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .event_format(OneLine)
-        .init();
+    subscriber(LevelFilter::WARN).event_format(OneLine).init();
 }
 
 /// Shows warnings, and all that these contexts are about.
 pub(super) fn contexts(contexts: &[String]) {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .event_format(OneLine)
-        .finish()
-        .with(targets(contexts))
-        .init();
+    subscriber(LevelFilter::TRACE).event_format(OneLine).finish().with(targets(contexts)).init();
+}
+
+/// Shows all that is of this level or worse, in the words of the library.
+pub(super) fn all(level: LevelFilter) {
+    subscriber(level).init();
+}
+
+fn subscriber(level: LevelFilter) -> SubscriberBuilder<DefaultFields, Format, LevelFilter, fn() -> Stderr> {
+    let writer: fn() -> Stderr = std::io::stderr;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(writer).log_internal_errors(false)
 }
 
 fn targets(contexts: &[String]) -> Targets {
