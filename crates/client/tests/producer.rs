@@ -3,13 +3,20 @@
 
 mod common;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{client, client_config, consume, from_earliest, in_memory, inject, read_to_end};
 use kcopy_client::{
     Client, ConsumerConfig, ErrorKind, Persisted,
     producer::{Acks, Partitioner, Producer, ProducerConfig, ProducerConfigBuilder, Record, Topic},
-    wire::{ApiKey, ErrorCode},
+    wire::{ApiKey, ErrorCode, records::Compression},
 };
 use kcopy_mini_broker::{FaultAction, MiniCluster};
 use tokio::time::{Instant, sleep};
@@ -314,4 +321,39 @@ async fn a_thousand_partitions_share_requests_and_memory() {
     assert!(logs.values().all(|log| *log == (0..10).collect::<Vec<_>>()));
     let requests = cluster.request_count(ApiKey::Produce).await.unwrap();
     assert!(requests < 300, "{requests} requests");
+}
+
+#[test]
+fn many_partitions_share_a_few_threads_for_compression() {
+    const PARTITIONS: i32 = 100;
+    let threads = Arc::new(AtomicUsize::new(0));
+    let counted = threads.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .on_thread_start(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let cluster = in_memory(1).topic("t", PARTITIONS).start().await.unwrap();
+        let client = client(&cluster).await;
+        let config = ProducerConfig::builder().compression(Compression::Zstd);
+        let (producer, topic) = producer(&client, config).await;
+        let value = [b'1'].repeat(20_000);
+        let mut receipts = Vec::new();
+        for partition in 0..PARTITIONS {
+            let record = Record { partition: Some(partition), ..Record::value(&value) };
+            receipts.push(producer.send(topic, &record).await.unwrap());
+        }
+        // They linger: a flush would compress them one after the other.
+        for receipt in receipts {
+            receipt.await.unwrap();
+        }
+        producer.close().await.unwrap();
+        cluster.stop().await;
+    });
+    let threads = threads.load(Ordering::Relaxed);
+    assert!((1..=4).contains(&threads), "{threads} threads");
 }

@@ -32,6 +32,8 @@ const PORTION: usize = 64 << 10;
 const MIN_BUFFER: usize = 4 << 10;
 /// What a record takes beyond its key, value and headers, at most.
 const RECORD_OVERHEAD: usize = 36;
+/// Lingering batches that are larger than this are compressed on a thread of their own.
+const LARGE: usize = 16 << 10;
 /// The clock is read once for this many records that come without a timestamp.
 const CLOCK_USES: u32 = 64;
 
@@ -120,8 +122,9 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn size(&self) -> usize {
-        self.builder.estimated_size()
+    /// Whether to compress it takes a while.
+    pub(super) fn is_large(&self) -> bool {
+        self.builder.estimated_size() >= LARGE
     }
 
     /// For work that takes a while: the machine keeps the batch's place with everything but its bytes, which
@@ -495,16 +498,18 @@ impl Accumulator {
         self.next_number
     }
 
-    /// Takes out the batches that have lingered long enough and would be sent at once. Says when the next
-    /// one will have, of those that would.
+    /// Takes out the batches that have lingered long enough and would be sent at once, at most `most_large` of the large
+    /// ones. Says when the next one will have, of those that would.
     pub(super) fn take_lingered(
         &mut self,
         shared: &Shared,
         now: Instant,
+        most_large: usize,
         has_room: impl Fn(PartitionKey) -> bool,
     ) -> (Vec<(PartitionKey, Unfinished)>, Option<Instant>) {
         let mut next = None;
-        let mut lingered = Vec::new();
+        let mut lingered: Vec<(PartitionKey, Unfinished)> = Vec::new();
+        let mut large = 0;
         for (topic, partition) in self.open.clone() {
             let state = &self.topics[topic as usize].partitions[partition as usize];
             let Some(open) = &state.open else { continue };
@@ -515,7 +520,10 @@ impl Accumulator {
                 // sender looks again when an answer comes.
             } else if due > now && !expired {
                 next = Some(next.map_or(due, |next: Instant| next.min(due)));
+            } else if large >= most_large && open.builder.estimated_size() >= LARGE && !expired {
+                // It grows as well, until one of the others is compressed and the sender looks again.
             } else if let Some(unfinished) = self.close_batch(topic as usize, partition as usize) {
+                large += usize::from(unfinished.1.is_large());
                 lock(&shared.queue).expect(&unfinished.1.batch);
                 lingered.push(unfinished);
                 let state = &mut self.topics[topic as usize];

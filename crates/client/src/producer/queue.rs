@@ -43,7 +43,6 @@ pub(super) struct Queue {
     pub(super) ended: bool,
     pool: Vec<BytesMut>,
     pooled_bytes: usize,
-    max_pooled_bytes: usize,
 }
 
 impl Queue {
@@ -67,7 +66,6 @@ impl Queue {
             ended: false,
             pool: Vec::new(),
             pooled_bytes: 0,
-            max_pooled_bytes: buffer_bytes,
         }
     }
 
@@ -118,11 +116,11 @@ impl Queue {
         }
     }
 
-    /// Keeps a buffer for a batch to come. What it holds stays: to write over it is cheaper than to fill it with
-    /// zeros again.
+    /// Keeps a buffer for a batch to come, as far as no batch has its room now. What it holds stays: to write over it is
+    /// cheaper than to fill it with zeros again.
     pub(super) fn keep_buffer(&mut self, buffer: BytesMut) {
         let capacity = buffer.capacity();
-        if capacity >= MIN_POOLED && self.pooled_bytes + capacity <= self.max_pooled_bytes {
+        if capacity >= MIN_POOLED && self.pooled_bytes + capacity <= self.unused_bytes() {
             self.pooled_bytes += capacity;
             self.pool.push(buffer);
         }

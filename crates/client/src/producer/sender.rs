@@ -27,8 +27,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// Lingering batches that are larger than this are compressed on a thread of their own.
-const COMPRESS_ELSEWHERE: usize = 16 << 10;
+/// So many batches are compressed at a time, or one for each processor: each has a codec's tables, several MiB with zstd.
+const MAX_COMPRESSING: usize = 4;
 
 /// The end of something that the sender had started.
 enum Done {
@@ -45,6 +45,9 @@ pub(super) struct Sender {
     brokers: BrokerTasks,
     answers: mpsc::Receiver<Answered>,
     tasks: JoinSet<Done>,
+    /// How many batches are being compressed elsewhere, and may be.
+    compressing: usize,
+    max_compressing: usize,
     /// Per partition: the generation of the metadata that its leader was last read from.
     generations: Vec<u64>,
     topics: TopicLookups,
@@ -95,6 +98,11 @@ impl Sender {
             brokers,
             answers,
             tasks: JoinSet::new(),
+            compressing: 0,
+            max_compressing: match config.compression {
+                Compression::None => usize::MAX,
+                _ => std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_COMPRESSING)),
+            },
             generations: Vec::new(),
             topics: TopicLookups { running: BTreeSet::new(), backoff: backoff(), not_before: None },
             identity: IdentityLookup {
@@ -193,7 +201,9 @@ impl Sender {
                 open.seal_all(&shared);
             }
             let machine = &self.machine;
-            let (taken, next) = open.take_lingered(&shared, now, |key| machine.has_room(now, key));
+            let most_large = self.max_compressing.saturating_sub(self.compressing);
+            let (taken, next) =
+                open.take_lingered(&shared, now, most_large, |key| machine.has_room(now, key));
             lingered = taken;
             self.next_linger = [next, open.next_deadline()].into_iter().flatten().min();
         }
@@ -230,7 +240,7 @@ impl Sender {
     }
 
     fn finish(&mut self, now: Instant, key: PartitionKey, unfinished: Unfinished) {
-        if self.config.compression == Compression::None || unfinished.size() < COMPRESS_ELSEWHERE {
+        if self.config.compression == Compression::None || !unfinished.is_large() {
             match unfinished.finish() {
                 (batch, None) => self.machine.handle_batch(key, batch),
                 (batch, Some(error)) => self.handle_broken(now, key, batch, error),
@@ -238,6 +248,7 @@ impl Sender {
         } else {
             let (unfinished, placeholder) = unfinished.with_placeholder();
             self.machine.handle_batch(key, placeholder);
+            self.compressing += 1;
             self.tasks.spawn_blocking(move || {
                 let (batch, error) = unfinished.finish();
                 Done::Compressed(key, batch, error)
@@ -284,12 +295,10 @@ impl Sender {
                     }
                 }
             }
-            Done::Compressed(key, batch, None) => {
+            Done::Compressed(key, batch, error) => {
+                self.compressing -= 1;
                 let number = batch.number;
-                self.machine.handle_data(now, key, number, Ok(batch));
-            }
-            Done::Compressed(key, batch, Some(error)) => {
-                self.machine.handle_data(now, key, batch.number, Err(error));
+                self.machine.handle_data(now, key, number, error.map_or(Ok(batch), Err));
             }
         }
     }
