@@ -1,7 +1,7 @@
 //! Where leader epochs end: how a log is noticed that was truncated below a position (KIP-320).
 
 use kcopy_wire::{
-    ApiKey, Str,
+    ApiKey, ErrorCode, Str,
     messages::{
         OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -14,8 +14,11 @@ use crate::{
         by_leader::{AboutPartition, Asked},
     },
     connection::Connection,
-    consumer::{PartitionRange, out_of_range},
+    consumer::{
+        Assignment, ConsumerConfig, EndOffset, Event, OffsetReset, PartitionRange, StartOffset, out_of_range,
+    },
     error::{Error, Result},
+    offsets::IsolationLevel,
 };
 
 /// A question for [`Client::epoch_ends`].
@@ -65,6 +68,45 @@ impl Client {
     /// `operation_timeout`.
     pub async fn epoch_ends(&self, questions: &[EpochQuery]) -> Result<Vec<Result<Option<EpochEnd>>>> {
         self.by_leader("asking where leader epochs end", questions, ask).await
+    }
+
+    /// The leader epoch of the batch that has an offset; None where compaction has left none there, or the log does not
+    /// reach from before it to behind it.
+    ///
+    /// This tells another log from one that compaction has made shorter, where [`Client::epoch_ends`] knows only an
+    /// epoch before the one of a position: two leaders may have written at the same offsets, but a replica that was
+    /// made anew does not know an epoch of which nothing is left, either.
+    ///
+    /// # Errors
+    /// The leader cannot be reached within `unreachable_timeout`.
+    pub async fn epoch_at(
+        &self,
+        topic: impl Into<Str>,
+        partition: i32,
+        offset: i64,
+        config: &ConsumerConfig,
+    ) -> Result<Option<i32>> {
+        let mut config = config.clone();
+        // What was aborted has an epoch as well.
+        config.isolation_level = IsolationLevel::ReadUncommitted;
+        config.offset_reset = OffsetReset::Error;
+        let assignment = Assignment::new(topic, partition, StartOffset::Offset(offset));
+        let found = self.resolve(&[assignment.until(EndOffset::Offset(offset + 1))], &config).await;
+        let is_there =
+            |range: &PartitionRange| (range.log_start_offset..range.high_watermark).contains(&offset);
+        let range = match found {
+            Ok(ranges) => ranges.into_iter().find(is_there),
+            Err(error) if error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(range) = range else { return Ok(None) };
+        let mut consumer = self.consume(vec![range], config)?;
+        while let Some(event) = consumer.next().await? {
+            if let Event::EndOfPartition { leader_epoch, .. } = event {
+                return Ok(leader_epoch);
+            }
+        }
+        Ok(None)
     }
 
     /// Finds the leader epoch of the record before the start of each range: to be kept with a position at which

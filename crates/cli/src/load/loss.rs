@@ -20,7 +20,7 @@ pub(super) struct Seen {
     /// leader knows nothing of.
     pub(super) epoch_end: Option<Option<i64>>,
     /// Where the leader knows only an earlier epoch than that: the epoch of what its log has at the offset before the
-    /// position, or of the first batch behind it.
+    /// position.
     pub(super) epoch_instead: Option<i32>,
 }
 
@@ -120,8 +120,7 @@ pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> V
 }
 
 /// A log that reaches far enough, and does not know the epoch: two leaders may have written at the same offsets. But a
-/// replica that was made anew from a compacted log does not know an epoch of which nothing is left either: what its log
-/// has from here on is of later ones.
+/// replica that was made anew from a compacted log does not know an epoch of which nothing is left, either.
 fn judge_epoch(stored: &Stored, seen: &Seen) -> Verdict {
     match (stored.leader_epoch, seen.epoch_instead) {
         (Some(read), Some(instead)) if instead < read => Verdict::Lost(Loss {

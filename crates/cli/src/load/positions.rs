@@ -9,8 +9,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, Event, IsolationLevel, Metadata,
-    PartitionRange, StartOffset, wire::Str,
+    Assignment, Client, ConsumerConfig, EndOffset, EpochQuery, Metadata, PartitionRange, StartOffset,
+    wire::Str,
 };
 use tokio_postgres::{Client as Postgres, Transaction, error::SqlState};
 
@@ -323,28 +323,12 @@ impl Survey<'_> {
             if end.is_some_and(|end| end.leader_epoch < question.leader_epoch && end.end_offset >= next)
                 && (range.log_start_offset + 1..=range.high_watermark).contains(&next)
             {
-                seen[at].epoch_instead = self.epoch_from(range, next - 1).await?;
+                let instead =
+                    self.client.epoch_at(range.topic.clone(), range.partition, next - 1, self.config);
+                seen[at].epoch_instead = instead.await.map_err(|error| unsteady(&error))?;
             }
         }
         Ok(seen)
-    }
-
-    /// The leader epoch of the batch at `offset`, or of the first one behind it.
-    async fn epoch_from(&self, range: &PartitionRange, offset: i64) -> Result<Option<i32>, Trouble> {
-        let end = Some(offset + 1);
-        let last_stable_offset = range.high_watermark;
-        let range =
-            PartitionRange { start: offset, end, last_epoch: None, last_stable_offset, ..range.clone() };
-        let mut config = self.config.clone();
-        // What was aborted has an epoch as well.
-        config.isolation_level = IsolationLevel::ReadUncommitted;
-        let mut consumer = self.client.consume(vec![range], config).map_err(|error| unsteady(&error))?;
-        while let Some(event) = consumer.next().await.map_err(|error| unsteady(&error))? {
-            if let Event::EndOfPartition { leader_epoch, .. } = event {
-                return Ok(leader_epoch);
-            }
-        }
-        Ok(None)
     }
 
     /// The tables and topics of which some partition was loaded before: their new partitions begin at their

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kcopy_client::{Assignment, Client, EpochQuery, PartitionRange, StartOffset, Topic};
+use kcopy_client::{Assignment, Client, ConsumerConfig, EpochQuery, PartitionRange, StartOffset, Topic};
 
 use super::{failure::Failure, report::Report};
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 pub(super) async fn starts(
     plan: &Consume,
     client: &Client,
+    config: &ConsumerConfig,
     topics: &[Arc<Topic>],
     report: &mut Report,
 ) -> Result<HashMap<i32, StartOffset>, Failure> {
@@ -61,9 +62,25 @@ pub(super) async fn starts(
     let answers = if asked.is_empty() { Vec::new() } else { client.epoch_ends(&asked).await? };
     for ((start, question), answer) in questions.into_iter().zip(answers) {
         let (at, reason) = match answer? {
-            // Also of an earlier epoch, as with Kafka's own consumers: a replica that was made anew from a compacted
-            // log does not know an epoch of which compaction has left nothing.
-            Some(end) if end.end_offset >= start.offset => continue,
+            Some(end) if end.end_offset >= start.offset && end.leader_epoch >= question.leader_epoch => {
+                continue;
+            }
+            // Two leaders may have written at the same offsets.
+            Some(end) if end.end_offset >= start.offset => {
+                let before = start.offset - 1;
+                match client.epoch_at(topic.name.clone(), start.partition, before, config).await? {
+                    Some(instead) if instead < question.leader_epoch => (
+                        // Where the two parted is not known, and nothing shall be read twice.
+                        StartOffset::Offset(start.offset),
+                        format!(
+                            "the log is another one: offset {before} was read under leader epoch {}, of which it has \
+                             nothing, and what it has there is of epoch {instead}",
+                            question.leader_epoch
+                        ),
+                    ),
+                    _ => continue,
+                }
+            }
             Some(end) => (
                 StartOffset::Offset(end.end_offset),
                 format!(

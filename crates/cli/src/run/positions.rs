@@ -46,7 +46,7 @@ pub(super) async fn find(
     let topics = topics(plan, client).await?;
     report.cluster_id.clone_from(&client.metadata().cluster_id);
     topics.iter().for_each(|topic| report.add_topic(topic));
-    let starts = exact::starts(plan, client, &topics, report).await?;
+    let starts = exact::starts(plan, client, config, &topics, report).await?;
     let partitions = partitions(plan, &topics)?;
     let committed = match &plan.group {
         None => HashMap::new(),

@@ -194,12 +194,16 @@ impl Partition {
             let is_aborted =
                 aborted.covers(&batch).map_err(|error| records_error(error, &self.topic, self.index))?;
             let from = std::mem::replace(&mut self.position, batch.next_offset());
+            if batch.base_offset() >= until {
+                // Compaction has left nothing up to the end, and what is behind it says nothing of what was before.
+                self.position = until;
+                break;
+            }
             let epoch = Some(batch.partition_leader_epoch()).filter(|epoch| *epoch >= 0);
             if epoch != self.last_fetched_epoch || self.taken_from.is_none() {
                 (self.last_fetched_epoch, self.taken_from) = (epoch, Some(from));
             }
-            let is_wanted = !batch.attributes().is_control() && !is_aborted && batch.record_count() != 0;
-            if is_wanted && batch.base_offset() < until {
+            if !batch.attributes().is_control() && !is_aborted && batch.record_count() != 0 {
                 taken.batches.push(RawBatch {
                     topic: self.topic.clone(),
                     partition: self.index,

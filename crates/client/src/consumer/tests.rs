@@ -152,6 +152,19 @@ fn compacted_tails_are_stepped_over() {
 }
 
 #[test]
+fn what_lies_behind_the_end_lends_it_no_epoch() {
+    let log = [(0..3, 1), (8..10, 5)].map(|(offsets, epoch)| {
+        let mut bytes = BytesMut::from(&plain(offsets)[..]);
+        BatchMut::new(&mut bytes).unwrap().set_partition_leader_epoch(epoch);
+        bytes.freeze()
+    });
+    let mut partition = partition(0, Some(5));
+    let taken = take(&mut partition, data(&log, &[]), &ConsumerConfig::default()).unwrap();
+    assert_eq!((taken.batches.len(), taken.reached_end), (1, Some(5)));
+    assert_eq!(partition.last_fetched_epoch, Some(1));
+}
+
+#[test]
 fn a_damaged_batch_is_named() {
     let mut damaged = BytesMut::from(&plain(0..3)[..]);
     let last = damaged.len() - 1;
