@@ -1,6 +1,6 @@
 //! `kcopy load` in databases and roles with settings of their own.
 
-use kcopy_tests::{Broker, Database, Running, WireLoad, program, skipped};
+use kcopy_tests::{Broker, Database, Running, WireLoad, program, run, skipped};
 use rustix::process::Signal;
 
 #[test]
@@ -66,6 +66,13 @@ fn a_session_that_waits_for_records_is_not_ended_for_it() {
     loader.signal(Signal::TERM);
     let ended = loader.finish().expect_code(143);
     assert!(ended.stderr.contains("trying again"), "{ended:?}");
+    // A batch would never be full.
+    let mut command = program("kcopy");
+    command.args(["load", &topic, "--into", "idle", "--follow", "--batch-time", "100ms", "-d", &url]);
+    let ended = run(command.args(["-b", setting.broker.bootstrap()])).expect_code(1);
+    let reason =
+        "set to 100 ms, ends a session before its batch is full: it must be longer than --batch-time (100ms)";
+    assert!(ended.stderr.contains(reason), "{ended:?}");
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) async fn open(
     pulse.beat();
     postgres.batch_execute(SETTINGS).await.map_err(failed)?;
     postgres.query(LIMITS, &[]).await.map_err(failed)?;
+    check_idle(&postgres, plan).await?;
     if let Some((process, since)) = backend {
         let end = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
                    where pid = $1 and backend_start::text = $2";
@@ -58,6 +59,22 @@ pub(super) async fn open(
     locks::wait_within(&postgres, locks::first_wait(plan)).await?;
     pulse.beat();
     Ok(postgres)
+}
+
+/// While a batch fills nothing is said to PostgreSQL: a session that ends meanwhile never loads it.
+async fn check_idle(postgres: &Client, plan: &Load) -> Result<(), Trouble> {
+    let limit = "select setting::int8 from pg_catalog.pg_settings where name = 'idle_session_timeout'";
+    let limit = postgres.query_opt(limit, &[]).await;
+    let limit = limit.map_err(|error| Trouble::postgres("preparing a session", &error))?;
+    let limit = limit.map_or(0, |row| row.get::<_, i64>(0)).unsigned_abs();
+    let time = plan.batch.time;
+    if limit > 0 && u128::from(limit) <= time.as_millis() {
+        return Err(Trouble::Final(format!(
+            "idle_session_timeout, which the connection string or PGOPTIONS set to {limit} ms, ends a session before \
+             its batch is full: it must be longer than --batch-time ({time:?})"
+        )));
+    }
+    Ok(())
 }
 
 /// Which characters a database can hold. The tables of most encodings are PostgreSQL's own: of them only ASCII is sure.
