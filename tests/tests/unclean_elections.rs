@@ -125,7 +125,7 @@ fn a_log_that_was_cut_short_and_has_grown_again_is_a_gap() {
         "cut short at 3 and written anew from there: offsets 3 to 6 were loaded or passed and are others now";
     ways.expect_gap(
         by_wire,
-        "cannot go on at offset 7: the log was truncated: its leader epoch 0 ends at offset 3",
+        "cannot go on at offset 7: the log was truncated: its leader epoch 0 ends at offset 3, and offsets 3 to 6 are gone",
     );
     log.write(107..110);
     ways.expect_gap(by_wire, "its leader epoch 0 ends at offset 3");

@@ -84,8 +84,11 @@ pub(super) async fn starts(
             Some(end) => (
                 StartOffset::Offset(end.end_offset),
                 format!(
-                    "the log was truncated: its leader epoch {} ends at offset {}",
-                    end.leader_epoch, end.end_offset
+                    "the log was truncated: its leader epoch {} ends at offset {}, and offsets {} to {} are gone",
+                    end.leader_epoch,
+                    end.end_offset,
+                    end.end_offset,
+                    start.offset - 1
                 ),
             ),
             // Within one topic epochs only grow.
@@ -156,7 +159,12 @@ pub(super) fn tell_gaps(
         let reason = if offset < range.start {
             format!("offsets {offset} to {} are gone", range.start - 1)
         } else {
-            format!("the log ends at offset {}", range.high_watermark)
+            format!(
+                "the log ends at offset {}, and offsets {} to {} are gone",
+                range.high_watermark,
+                range.high_watermark,
+                offset - 1
+            )
         };
         tell(
             plan,
