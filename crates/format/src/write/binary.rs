@@ -4,14 +4,14 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
+    delimited::put_plain,
     field::{Cell, Fault, Row, valid_text},
-    text::put_plain,
 };
 use crate::options::InvalidText;
 use crate::{
     columns::{Columns, Type},
     error::Problem,
-    options::FormatOptions,
+    options::{FormatOptions, OptionError},
     scan::is_plain_text,
     types::JSONB_VERSION,
 };
@@ -29,13 +29,13 @@ pub(super) struct BinaryWriter {
 }
 
 impl BinaryWriter {
-    pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Self {
-        BinaryWriter {
+    pub(super) fn new(options: &FormatOptions, columns: &Columns) -> Result<Self, OptionError> {
+        Ok(BinaryWriter {
             // At most 1,600, by the check of the list.
             field_count: (columns.as_slice().len() as u16).to_be_bytes(),
-            row: Row::new(columns),
+            row: Row::new(columns)?,
             invalid_text: options.invalid_text,
-        }
+        })
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {

@@ -107,7 +107,8 @@ struct Scratch {
 }
 
 impl Row {
-    pub(super) fn new(columns: &Columns) -> Row {
+    /// Fails where a constant is nothing of its type: it would for every record.
+    pub(super) fn new(columns: &Columns) -> Result<Row, ColumnsError> {
         let columns = columns.as_slice();
         let (key, key_slots) = Document::new(columns, PathRoot::Key);
         let (value, value_slots) = Document::new(columns, PathRoot::Value);
@@ -131,7 +132,16 @@ impl Row {
             };
             Field { name: column.name.clone(), column_type: column.column_type.clone(), from }
         };
-        Row { fields: columns.iter().map(field).collect(), key, value, scratch: Scratch::default() }
+        let fields: Vec<Field> = columns.iter().map(field).collect();
+        let mut scratch = Scratch::default();
+        for field in &fields {
+            if let From::Constant(text) = &field.from {
+                field
+                    .bytes_cell(text, &mut scratch)
+                    .map_err(|problem| ColumnsError::at(&field.name, problem.to_string()))?;
+            }
+        }
+        Ok(Row { fields, key, value, scratch })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -353,19 +363,6 @@ impl Field {
             }
         }
     }
-}
-
-/// Constants are the same for all records: what is wrong with one is known before the first.
-pub(super) fn check_constants(columns: &Columns) -> Result<(), ColumnsError> {
-    let mut scratch = Scratch::default();
-    for column in columns.as_slice() {
-        let Source::Constant(text) = &column.source else { continue };
-        let (name, column_type) = (column.name.clone(), column.column_type.clone());
-        let field = Field { name, column_type, from: From::Constant(Vec::new()) };
-        let cell = field.bytes_cell(text.as_bytes(), &mut scratch);
-        cell.map_err(|problem| ColumnsError::at(&column.name, problem.to_string()))?;
-    }
-    Ok(())
 }
 
 fn checked_json<'a>(bytes: &'a [u8], rules: Rules, scratch: &mut Scratch) -> Result<Cell<'a>, Problem> {

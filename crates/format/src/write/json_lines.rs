@@ -25,7 +25,7 @@ use crate::{
     headers::{decode_marker, put_headers},
     json::{put_base64_marker, put_bytes_as_string, put_lossy_string, put_on_one_line, put_string},
     number::put_i64,
-    options::FormatOptions,
+    options::{FormatOptions, OptionError},
 };
 
 #[derive(Debug)]
@@ -43,9 +43,9 @@ struct JsonColumns {
 }
 
 impl JsonWriter {
-    pub(super) fn new(options: &FormatOptions) -> Self {
-        let columns = options.columns.as_ref().map(|columns| {
-            let row = Row::new(columns);
+    pub(super) fn new(options: &FormatOptions) -> Result<Self, OptionError> {
+        let columns = options.columns.as_ref().map(|columns| -> Result<_, OptionError> {
+            let row = Row::new(columns)?;
             let prefix = |(index, name): (usize, &str)| {
                 let mut prefix = if index == 0 { vec![b'{'] } else { vec![b','] };
                 put_string(&mut prefix, name);
@@ -53,9 +53,10 @@ impl JsonWriter {
                 prefix
             };
             let prefixes = row.names().enumerate().map(prefix).collect();
-            JsonColumns { row, prefixes }
+            Ok(JsonColumns { row, prefixes })
         });
-        JsonWriter { columns, invalid_text: options.invalid_text, plain: Vec::new() }
+        let columns = columns.transpose()?;
+        Ok(JsonWriter { columns, invalid_text: options.invalid_text, plain: Vec::new() })
     }
 
     pub(super) fn column_name(&self, column: usize) -> &str {

@@ -6,6 +6,7 @@
 
 mod binary;
 mod csv;
+mod delimited;
 mod field;
 mod json_lines;
 mod raw;
@@ -20,6 +21,7 @@ use super::{
     template::Template,
 };
 pub(super) use binary::SIGNATURE;
+use delimited::RowWriter;
 pub(super) use field::Fault;
 pub(super) use field::require_utf8;
 
@@ -42,8 +44,8 @@ pub struct RecordWriter(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Text(text::TextWriter),
-    Csv(csv::CsvWriter),
+    Text(RowWriter<text::Text>),
+    Csv(RowWriter<csv::Csv>),
     Binary(binary::BinaryWriter),
     Json(json_lines::JsonWriter),
     Raw(raw::RawWriter),
@@ -62,12 +64,11 @@ impl RecordWriter {
         if options.format == Format::Binary {
             columns.check_for_binary()?;
         }
-        field::check_constants(&columns)?;
         Ok(RecordWriter(match options.format {
-            Format::Text => Kind::Text(text::TextWriter::new(options, &columns)?),
-            Format::Csv => Kind::Csv(csv::CsvWriter::new(options, &columns)?),
-            Format::Binary => Kind::Binary(binary::BinaryWriter::new(options, &columns)),
-            Format::Json => Kind::Json(json_lines::JsonWriter::new(options)),
+            Format::Text => Kind::Text(RowWriter::new(options, &columns)?),
+            Format::Csv => Kind::Csv(RowWriter::new(options, &columns)?),
+            Format::Binary => Kind::Binary(binary::BinaryWriter::new(options, &columns)?),
+            Format::Json => Kind::Json(json_lines::JsonWriter::new(options)?),
             Format::Raw => Kind::Raw(raw::RawWriter::new(options, &columns)?),
         }))
     }

@@ -4,8 +4,8 @@ use kcopy_wire::records::Record;
 
 use super::{
     RecordContext,
+    delimited::put_plain,
     field::{Cell, Fault, Row},
-    text::put_plain,
 };
 use crate::{
     columns::Columns,
@@ -26,7 +26,7 @@ impl RawWriter {
             return Err(OptionError(message.to_owned()));
         }
         Ok(RawWriter {
-            row: Row::new(columns),
+            row: Row::new(columns)?,
             delimiter: options.raw_delimiter(),
             null: options.null.clone().unwrap_or_default().into_bytes(),
         })

@@ -122,13 +122,25 @@ fn csv_with_other_options() {
     csv.null = Some("NIL".to_owned());
     check(&csv, None, Some(b"it's"), b"NIL2'it''s'2'42'\n");
     check(&csv, Some(b"NIL"), Some(b"\""), b"'NIL'2\"2'42'\n");
+
+    let mut csv = options(Format::Csv, "key, value bytea, offset");
+    csv.null = Some("\\N".to_owned());
+    check(&csv, None, Some(b"\xff"), b"\\N,\\xff,42\n");
+    check(&csv, Some(b"\\N"), None, b"\"\\N\",\\N,42\n");
 }
 
 #[test]
 fn headers_come_first_where_they_are_asked_for() {
-    for (format, expected) in [(Format::Text, "key\tx\\ty\n"), (Format::Csv, "key,x\ty\n")] {
+    // Only in csv is a name kept from being taken for NULL.
+    for (format, null, expected) in [
+        (Format::Text, None, "key\tx\\ty\n"),
+        (Format::Csv, None, "key,x\ty\n"),
+        (Format::Text, Some("key"), "key\tx\\ty\n"),
+        (Format::Csv, Some("key"), "\"key\",x\ty\n"),
+    ] {
         let mut options = options(format, "key, \"x\ty\" = value");
         options.header = true;
+        options.null = null.map(str::to_owned);
         let mut writer = RecordWriter::new(&options).expect("valid options");
         let mut out = Vec::new();
         writer.begin(&mut out);
