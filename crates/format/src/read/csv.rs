@@ -91,32 +91,10 @@ impl CsvParser {
         if has_quotes {
             self.split_quoted(row, rows);
         } else {
-            self.split_plain(row, rows);
+            rows.split_plain(row, &self.dialect);
         }
         rows.check_count(columns.len())?;
         Ok(Found::Row(taken))
-    }
-
-    #[inline]
-    fn split_plain(&self, row: &[u8], rows: &mut Rows) {
-        let mut start = 0;
-        loop {
-            let end = memchr(self.dialect.delimiter, &row[start..]).map_or(row.len(), |at| start + at);
-            self.push_unquoted(row, start, end, rows);
-            if end == row.len() {
-                return;
-            }
-            start = end + 1;
-        }
-    }
-
-    #[inline]
-    fn push_unquoted(&self, row: &[u8], start: usize, end: usize, rows: &mut Rows) {
-        if row[start..end] == self.dialect.null {
-            rows.push_null();
-        } else {
-            rows.push(Form::Text, Place::Input, start, end);
-        }
     }
 
     /// A row in which all quotes are closed.
@@ -128,7 +106,7 @@ impl CsvParser {
             let end = if row.get(first) == Some(&quote) {
                 self.quoted_field(row, start, first, rows)
             } else {
-                self.push_unquoted(row, start, first, rows);
+                rows.push_input(row, start, first, &self.dialect);
                 first
             };
             if end >= row.len() {

@@ -1,6 +1,8 @@
 //! The row that a parser has found, before it becomes a record.
 
-use crate::error::InputErrorKind;
+use memchr::memchr;
+
+use crate::{error::InputErrorKind, options::Dialect};
 
 /// What a look at the unread bytes has shown.
 pub(super) enum Found {
@@ -101,6 +103,30 @@ impl Rows {
     #[inline]
     pub(super) fn push_null(&mut self) {
         self.fields.push(Field { span: None, form: Form::Text });
+    }
+
+    /// A field that stands in the row as it is meant, or means NULL.
+    #[inline]
+    pub(super) fn push_input(&mut self, row: &[u8], start: usize, end: usize, dialect: &Dialect) {
+        if row[start..end] == dialect.null {
+            self.push_null();
+        } else {
+            self.push(Form::Text, Place::Input, start, end);
+        }
+    }
+
+    /// The fields of a row in which only the delimiter is special.
+    #[inline]
+    pub(super) fn split_plain(&mut self, row: &[u8], dialect: &Dialect) {
+        let mut start = 0;
+        loop {
+            let end = memchr(dialect.delimiter, &row[start..]).map_or(row.len(), |at| start + at);
+            self.push_input(row, start, end, dialect);
+            if end == row.len() {
+                return;
+            }
+            start = end + 1;
+        }
     }
 
     #[inline]

@@ -47,7 +47,7 @@ impl TextParser {
         }
         rows.begin(lines);
         if memchr(b'\\', line).is_none() {
-            self.split_plain(line, rows);
+            rows.split_plain(line, &self.dialect);
         } else {
             self.split_escaped(line, rows)?;
         }
@@ -83,38 +83,18 @@ impl TextParser {
         }
     }
 
-    /// A line without any backslash.
-    #[inline]
-    fn split_plain(&self, line: &[u8], rows: &mut Rows) {
-        let mut start = 0;
-        loop {
-            let end = memchr(self.dialect.delimiter, &line[start..]).map_or(line.len(), |at| start + at);
-            if line[start..end] == self.dialect.null {
-                rows.push_null();
-            } else {
-                rows.push(Form::Text, Place::Input, start, end);
-            }
-            if end == line.len() {
-                return;
-            }
-            start = end + 1;
-        }
-    }
-
     fn split_escaped(&self, line: &[u8], rows: &mut Rows) -> Result<(), InputErrorKind> {
         let mut start = 0;
         loop {
             let (end, has_escapes) = self.field_end(line, start).ok_or(InputErrorKind::Truncated)?;
             let field = &line[start..end];
             // COPY compares before it unescapes.
-            if field == self.dialect.null {
-                rows.push_null();
-            } else if has_escapes {
+            if has_escapes && field != self.dialect.null {
                 let from = rows.unescaped.len();
                 unescape(field, &mut rows.unescaped);
                 rows.push(Form::Text, Place::Unescaped, from, rows.unescaped.len());
             } else {
-                rows.push(Form::Text, Place::Input, start, end);
+                rows.push_input(line, start, end, &self.dialect);
             }
             if end == line.len() {
                 return Ok(());
