@@ -311,16 +311,6 @@ impl InputError {
     pub fn kind(&self) -> &InputErrorKind {
         &self.0.kind
     }
-
-    /// The row, counted from 1; a header line is no row.
-    pub fn row(&self) -> u64 {
-        self.0.place.row
-    }
-
-    /// The line on which the row starts, counted from 1, where the format has lines.
-    pub fn line(&self) -> Option<u64> {
-        self.0.place.line
-    }
 }
 
 impl fmt::Display for InputError {

@@ -148,11 +148,6 @@ impl RecordReader {
         self.finished
     }
 
-    /// How many rows have been begun.
-    pub fn row(&self) -> u64 {
-        self.rows.row
-    }
-
     /// Where the row is that was begun last.
     pub fn place(&self) -> InputPlace {
         let row = self.rows.row;
