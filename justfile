@@ -33,6 +33,7 @@ matrix *ARGS:
 
 # A thousand kills of everything that takes part in exactly-once loading
 chaos KILLS="1000":
+    [ -n "${KCOPY_BIN:-}" ] || cargo build --locked --package kcopy
     KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test chaos -- --nocapture
 
 # Hostile bytes against every decoder: `just fuzz 10000000`

@@ -182,11 +182,16 @@ check() {
   fi
 }
 # `cargo_tests NAME [CARGO ARG...]`: one line for each test program, failures in full, all of it counted. A test that
-# cannot run where it stands says so in the file KCOPY_SKIPPED, and is taken off the passed ones.
+# cannot run where it stands says so in the file KCOPY_SKIPPED, and is taken off the passed ones. The binary that they
+# run is KCOPY_BIN, or one that is built first: what lies about may be an old one.
 cargo_tests() {
   local name=$1 log skips rc=0 p f n
   shift
   mkdir -p "$target/logs"
+  if [ -z "${KCOPY_BIN:-}" ] && ! cargo build --locked --package kcopy >&2 </dev/null; then
+    bad "$name: kcopy does not build"
+    return
+  fi
   log=$target/logs/$name skips=$target/logs/$name.skipped
   : >"$skips"
   KCOPY_SKIPPED=$skips cargo test --locked --workspace --no-fail-fast "$@" 2>&1 </dev/null | tee "$log" \
