@@ -206,14 +206,15 @@ cargo_tests() {
     bad "$name: cargo test failed before it could count (exit $rc, all of it in $log)"
   fi
 }
-# Adds up another script's last line.
-add_totals() {
-  local p f s
-  if [[ $1 =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+# `part_totals CMD...` adds up another script's last line. One that ended before it had such a line is a failure.
+part_totals() {
+  local p f s line last=''
+  while IFS= read -r line; do last=$line; done < <("$@")
+  if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
     p=${BASH_REMATCH[1]} f=${BASH_REMATCH[2]} s=${BASH_REMATCH[3]}
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   else
-    bad "a line of totals was expected here: '$1'"
+    bad "$1 ended without a line of totals: '$last'"
   fi
 }
 totals() {
