@@ -50,7 +50,7 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
 
 /// One that is new enough for the script.
 fn python(report: &mut Report) -> Option<PathBuf> {
-    let [python] = prepared(["python"], PYTHON, report)?;
+    let [python] = prepared(["psycopg"], PYTHON, report)?;
     let check = "import sys; sys.exit(sys.version_info < (3, 11))";
     if Command::new(&python).args(["-c", check]).status().is_ok_and(|status| status.success()) {
         return Some(python);
