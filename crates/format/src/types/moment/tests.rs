@@ -1,7 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::Type;
+use crate::{datetime::tests::FIXED, types::Type};
+
+/// The bounds of the years of one to four digits, in microseconds since 2000.
+const YEAR_1: i64 = -63_082_281_600 * MICROS_PER_SECOND;
+const YEAR_10000: i64 = 252_455_616_000 * MICROS_PER_SECOND;
 
 fn convert(name: &str, text: &str) -> Result<String, Refusal> {
     let column_type = Type::of_name(name).expect(name);
@@ -167,6 +171,34 @@ proptest! {
         if let Some(micros) = parse_timestamptz(text.as_bytes()) {
             let long = Moment::parse(text.as_bytes(), false).and_then(|moment| micros_of(&moment, moment.offset.unwrap_or(1)));
             prop_assert_eq!(long, Ok(micros));
+        }
+    }
+
+    #[test]
+    fn the_fixed_form_means_what_any_other_does(text in FIXED) {
+        if let Some((micros, offset)) = parse_fixed(text.as_bytes()) {
+            let long = Moment::parse(text.as_bytes(), false);
+            prop_assert_eq!(long.and_then(|moment| Ok((micros_of(&moment, 0)?, moment.offset))), Ok((micros, offset)));
+        }
+    }
+
+    #[test]
+    fn the_fixed_form_is_taken(micros in YEAR_1..YEAR_10000, style in 0..2, minutes in prop::option::of(-959i32..960)) {
+        let mut text = Vec::new();
+        let style = if style == 0 { Style::Postgres } else { Style::Rfc3339 };
+        prop_assert!(show_timestamp(micros, &mut text, style).is_ok());
+        if let Some(minutes) = minutes {
+            let (sign, absolute) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+            let zone = match absolute % 60 {
+                0 => format!("{sign}{:02}", absolute / 60),
+                rest => format!("{sign}{:02}:{rest:02}", absolute / 60),
+            };
+            text.extend_from_slice(zone.as_bytes());
+        }
+        prop_assert_eq!(parse_fixed(&text), Some((micros, minutes.map(|minutes| minutes * 60))), "{}", text.escape_ascii());
+        if minutes.is_none() {
+            text.push(b'Z');
+            prop_assert_eq!(parse_fixed(&text), Some((micros, Some(0))));
         }
     }
 }
