@@ -156,44 +156,66 @@ pub(super) fn parse_timestamptz(text: &[u8]) -> Option<i64> {
 /// may still be right.
 #[inline]
 pub(super) fn parse_fixed(text: &[u8]) -> Option<(i64, Option<i32>)> {
-    let (head, rest) = text.split_first_chunk::<19>()?;
-    let mut odd = (head[4] ^ b'-') | (head[7] ^ b'-') | (head[13] ^ b':') | (head[16] ^ b':');
-    odd |= u8::from(head[10] != b'T' && head[10] != b' ');
-    let mut pair = |at: usize| pair_of([head[at], head[at + 1]], &mut odd);
-    let (century, year, month, day) = (pair(0), pair(2), pair(5), pair(8));
-    let (hour, minute, second) = (pair(11), pair(14), pair(17));
-    let year = i64::from(century * 100 + year);
-    let (fraction, zone) = match rest {
-        [b'.', behind @ ..] => fixed_fraction(behind)?,
-        _ => (0, rest),
+    let (clock, offset) = match *text {
+        [ref clock @ .., b'Z'] => (clock, Some(0)),
+        [ref clock @ .., sign @ (b'+' | b'-'), a, b] => (clock, Some(fixed_offset(sign, [a, b], *b"00")?)),
+        [ref clock @ .., sign @ (b'+' | b'-'), a, b, b':', c, d] => {
+            (clock, Some(fixed_offset(sign, [a, b], [c, d])?))
+        }
+        ref clock => (clock, None),
     };
-    let offset = match *zone {
-        [b'Z'] => Some(0),
-        [] => None,
-        [sign @ (b'+' | b'-'), ref digits @ ..] => {
-            let (hours, minutes) = match *digits {
-                [a, b] => (pair_of([a, b], &mut odd), 0),
-                [a, b, b':', c, d] => (pair_of([a, b], &mut odd), pair_of([c, d], &mut odd)),
-                _ => return None,
-            };
-            if hours > 15 || minutes > 59 {
-                return None;
+    Some((parse_fixed_clock(clock)?, offset))
+}
+
+/// `2026-11-22T18:48:00.123`.
+#[inline]
+fn parse_fixed_clock(text: &[u8]) -> Option<i64> {
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let (clock, fraction) = rest.split_first_chunk::<9>()?;
+    let mut odd = u8::from(clock[0] != b'T' && clock[0] != b' ') | (clock[3] ^ b':') | (clock[6] ^ b':');
+    let mut pair = |at: usize| pair_of([clock[at], clock[at + 1]], &mut odd);
+    let (hour, minute, second) = (pair(1), pair(4), pair(7));
+    let fraction = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => {
+            let mut micros = 0;
+            for byte in digits {
+                let digit = byte.wrapping_sub(b'0');
+                odd |= u8::from(digit > 9);
+                micros = micros * 10 + i64::from(digit);
             }
-            let seconds = (hours * 3600 + minutes * 60) as i32;
-            Some(if sign == b'-' { -seconds } else { seconds })
+            micros * [1, 100_000, 10_000, 1000, 100, 10, 1][digits.len()]
         }
         _ => return None,
     };
-    let is_plain = odd == 0 && year > 0 && month.wrapping_sub(1) < 12 && day.wrapping_sub(1) < 31;
-    if !is_plain || hour > 23 || minute > 59 || second > 59 {
+    if odd != 0 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = parse_fixed_date(date)? - EPOCH_DAYS;
+    let in_day = i64::from(hour * 3600 + minute * 60 + second);
+    Some((days * SECONDS_PER_DAY + in_day) * MICROS_PER_SECOND + fraction)
+}
+
+/// `2026-11-22` in days since 1970.
+#[inline]
+pub(super) fn parse_fixed_date(text: &[u8; 10]) -> Option<i64> {
+    let mut odd = (text[4] ^ b'-') | (text[7] ^ b'-');
+    let mut pair = |at: usize| pair_of([text[at], text[at + 1]], &mut odd);
+    let (century, year, month, day) = (pair(0), pair(2), pair(5), pair(8));
+    let year = i64::from(century * 100 + year);
+    if odd != 0 || year == 0 || month.wrapping_sub(1) > 11 || day.wrapping_sub(1) > 30 {
         return None;
     }
     let days = days_from_civil(year, month, day);
-    if day > 28 && civil_from_days(days).2 != day {
-        return None;
-    }
-    let in_day = i64::from(hour * 3600 + minute * 60 + second);
-    Some((((days - EPOCH_DAYS) * SECONDS_PER_DAY + in_day) * MICROS_PER_SECOND + fraction, offset))
+    (day <= 28 || civil_from_days(days).2 == day).then_some(days)
+}
+
+/// Seconds east of UTC.
+fn fixed_offset(sign: u8, hours: [u8; 2], minutes: [u8; 2]) -> Option<i32> {
+    let mut odd = 0;
+    let (hours, minutes) = (pair_of(hours, &mut odd), pair_of(minutes, &mut odd));
+    let seconds = (hours * 3600 + minutes * 60) as i32;
+    (odd == 0 && hours < 16 && minutes < 60).then_some(if sign == b'-' { -seconds } else { seconds })
 }
 
 /// The number of two digits; `odd` is no longer 0 where they are none.
@@ -202,22 +224,6 @@ fn pair_of(digits: [u8; 2], odd: &mut u8) -> u32 {
     let [tens, ones] = digits.map(|digit| digit.wrapping_sub(b'0'));
     *odd |= u8::from(tens > 9) | u8::from(ones > 9);
     u32::from(tens) * 10 + u32::from(ones)
-}
-
-/// Microseconds of one to six digits, and what is behind them.
-#[inline]
-fn fixed_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (mut micros, mut count) = (0, 0);
-    for byte in text.iter().take(6) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        micros = micros * 10 + i64::from(digit);
-        count += 1;
-    }
-    let unit = [0, 100_000, 10_000, 1000, 100, 10, 1][count];
-    (count > 0).then(|| (micros * unit, &text[count..]))
 }
 
 fn parse_iso(text: &[u8]) -> Option<i64> {

@@ -8,7 +8,7 @@ use self::parse::{Day, Moment};
 use super::Refusal;
 use crate::datetime::{
     END_MICROS, EPOCH_DAYS, INFINITY, MIN_MICROS, NEGATIVE_INFINITY, Style, civil_from_days, parse_fixed,
-    parse_timestamptz, put_date, put_fraction, put_timestamptz, two_digits,
+    parse_fixed_date, parse_timestamptz, put_date, put_fraction, put_timestamptz, two_digits,
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -28,6 +28,9 @@ const NO_TIME: Refusal = "a time of day is missing";
 const NO_OFFSET: Refusal = "without an offset from UTC such as +00 it would depend on the server's TimeZone (declare the column without time zone)";
 
 pub(super) fn parse_date(text: &[u8]) -> Result<i32, Refusal> {
+    if let Some(days) = <&[u8; 10]>::try_from(text).ok().and_then(parse_fixed_date) {
+        return Ok((days - EPOCH_DAYS) as i32);
+    }
     let moment = Moment::parse(text, false)?;
     let days = match moment.day.ok_or(NO_DATE)? {
         Day::Infinity => return Ok(DATE_INFINITY),

@@ -183,6 +183,15 @@ proptest! {
     }
 
     #[test]
+    fn a_date_of_fixed_form_means_what_any_other_does(text in "[0-9]{4}[-/][01][0-9]-[0-3][0-9]") {
+        let long = Moment::parse(text.as_bytes(), false).map(|moment| moment.day);
+        match <&[u8; 10]>::try_from(text.as_bytes()).ok().and_then(parse_fixed_date) {
+            Some(days) => prop_assert_eq!(long, Ok(Some(Day::Number(days)))),
+            None => prop_assert!(text.contains('/') || long.is_err(), "{}: {:?}", text, long),
+        }
+    }
+
+    #[test]
     fn the_fixed_form_is_taken(micros in YEAR_1..YEAR_10000, style in 0..2, minutes in prop::option::of(-959i32..960)) {
         let mut text = Vec::new();
         let style = if style == 0 { Style::Postgres } else { Style::Rfc3339 };
