@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use kcopy_wire::{
     ErrorCode,
     records::{
-        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, ProducerStamp, Record,
-        RecordLimits, RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
+        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, NO_TIMESTAMP, ProducerStamp,
+        Record, RecordLimits, RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
     },
 };
 
@@ -229,7 +229,7 @@ fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
         }
         _ => error.into(),
     })?;
-    let mut scan = Scan { max_timestamp: -1, offsets_are_consecutive: true };
+    let mut scan = Scan { max_timestamp: NO_TIMESTAMP, offsets_are_consecutive: true };
     let mut faults = Vec::new();
     let mut bad_timestamps = false;
     let log_append_time = batch.attributes().timestamp_type() == BatchTimestampType::LogAppendTime;
@@ -276,7 +276,7 @@ fn timestamp_fault(record: &Record<'_>, claims_log_append_time: bool, rules: &Ru
     let settings = &rules.settings;
     // As in Kafka, a claim to be the broker's time is only looked at where the topic wants the broker's time, or
     // where there is no time at all; elsewhere it is corrected.
-    if settings.timestamp_type == TimestampType::CreateTime && record.timestamp != -1 {
+    if settings.timestamp_type == TimestampType::CreateTime && record.timestamp != NO_TIMESTAMP {
         let age = i128::from(rules.now_ms) - i128::from(record.timestamp);
         let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
         if age > i128::from(before) || -age > i128::from(after) {

@@ -1,6 +1,6 @@
 //! From the fields of a row to a record.
 
-use kcopy_wire::records::{Headers, HeadersBuf};
+use kcopy_wire::records::{Headers, HeadersBuf, NO_TIMESTAMP};
 
 use super::{
     members::{MemberPlan, plan_members},
@@ -17,9 +17,6 @@ use crate::{
     types::JSONB_VERSION,
     write::require_utf8,
 };
-
-/// Milliseconds of a record without a time.
-const NO_TIMESTAMP: i64 = -1;
 
 /// A column, ready to be read.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kcopy_wire::records::{Record, TimestampType};
+use kcopy_wire::records::{NO_TIMESTAMP, Record, TimestampType};
 
 use super::RecordContext;
 use crate::options::InvalidText;
@@ -346,8 +346,7 @@ impl Field {
     #[inline]
     fn timestamp<'a>(&self, timestamp_ms: i64, typed: &'a mut Vec<u8>) -> Result<Cell<'a>, Problem> {
         match (timestamp_ms, &self.column_type) {
-            // Kafka's way to say that there is none.
-            (-1, _) => Ok(Cell::Null),
+            (NO_TIMESTAMP, _) => Ok(Cell::Null),
             (_, Type::Int8) => Ok(Cell::Int(timestamp_ms)),
             (_, column_type) => {
                 let micros = micros_from_kafka(timestamp_ms).ok_or(Problem::TimestampOutOfRange)?;

@@ -10,7 +10,7 @@
 //! `"\\x00ff"`, integers are numbers, times RFC 3339 strings, json and jsonb are embedded, other types as their values are in JSON. What would read back
 //! as something else when embedded (the JSON text `null`, and the base64 marker itself) is embedded as base64.
 
-use kcopy_wire::records::Record;
+use kcopy_wire::records::{NO_TIMESTAMP, Record};
 
 use super::{
     RecordContext,
@@ -102,7 +102,7 @@ fn put_record(
     put_i64(out, record.offset);
     out.extend_from_slice(b",\"timestamp\":");
     match (record.timestamp, micros_from_kafka(record.timestamp)) {
-        (-1, _) => out.extend_from_slice(b"null"),
+        (NO_TIMESTAMP, _) => out.extend_from_slice(b"null"),
         (_, Some(micros)) if fits_rfc3339(micros) => put_time(out, micros),
         (timestamp_ms, _) => put_i64(out, timestamp_ms),
     }

@@ -10,6 +10,7 @@ use super::{
     crc::crc32c,
     error::RecordsError,
     headers::Headers,
+    record::NO_TIMESTAMP,
     varint::{MAX_LEN_64, MAX_SHORT, len_of, put, put_short, short},
 };
 
@@ -94,12 +95,19 @@ impl BatchBuilder {
         if buffer.len() < wanted {
             buffer.resize(wanted, 0);
         }
-        BatchBuilder { options, buffer, end: HEADER_LEN, count: 0, base_timestamp: -1, max_timestamp: -1 }
+        BatchBuilder {
+            options,
+            buffer,
+            end: HEADER_LEN,
+            count: 0,
+            base_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+        }
     }
 
     /// Adds a record with the next offset.
     ///
-    /// `timestamp` is in milliseconds since 1970, -1 for none.
+    /// `timestamp` is in milliseconds since 1970, [`NO_TIMESTAMP`] for none.
     ///
     /// # Errors
     /// `TooLarge` if the batch would outgrow the 2 GiB or 2^31 - 1 records of its format; it stays as it was.

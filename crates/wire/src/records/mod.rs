@@ -55,6 +55,6 @@ pub use self::{
     error::{RecordsError, RecordsErrorKind},
     headers::{Headers, HeadersBuf, HeadersIter},
     patch::BatchMut,
-    record::{Record, RecordIter},
+    record::{NO_TIMESTAMP, Record, RecordIter},
     validate::ValidatedRecords,
 };

@@ -6,12 +6,15 @@ use super::{attributes::TimestampType, batch::Batch, error::RecordsError, header
 /// length, value length, header count).
 pub(super) const MIN_RECORD_LEN: usize = 7;
 
+/// The timestamp of a record without one. No `Option`, since most of what handles records only passes it on.
+pub const NO_TIMESTAMP: i64 = -1;
+
 /// A record, borrowed from its batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Where in the partition it stands.
     pub offset: i64,
-    /// Milliseconds since 1970; -1 where the producer gave none. That of the append if the batch has
+    /// Milliseconds since 1970; [`NO_TIMESTAMP`] where the producer gave none. That of the append if the batch has
     /// [`TimestampType::LogAppendTime`].
     pub timestamp: i64,
     /// The key, which may be null or empty.

@@ -10,6 +10,7 @@ use super::{
     compression::{Compressor, RecordLimits},
     error::RecordsError,
     patch::BatchMut,
+    record::NO_TIMESTAMP,
 };
 
 /// What a leader wants to know about the records of a batch.
@@ -17,12 +18,12 @@ use super::{
 pub struct ValidatedRecords {
     /// How many records there are, as many as the header says.
     pub count: i32,
-    /// The largest timestamp of a record, whatever the header says; -1 if no record has one.
+    /// The largest timestamp of a record, whatever the header says; [`NO_TIMESTAMP`] if no record has one.
     pub max_timestamp: i64,
     /// The place in the batch of the first record with that timestamp: its offset is as far from the base
     /// offset that the leader assigns. -1 if no record has a timestamp.
     pub max_timestamp_delta: i32,
-    /// The smallest timestamp of the records that have one (-1 means none).
+    /// The smallest timestamp of the records that have one ([`NO_TIMESTAMP`] means none).
     pub min_timestamp: Option<i64>,
     /// The place in the batch of the first record without a key: a compacted topic must refuse the batch.
     pub first_without_key: Option<i32>,
@@ -129,7 +130,7 @@ impl OpenBatch {
         let base_offset = self.batch().base_offset();
         let mut found = ValidatedRecords {
             count: self.batch().record_count(),
-            max_timestamp: -1,
+            max_timestamp: NO_TIMESTAMP,
             max_timestamp_delta: -1,
             min_timestamp: None,
             first_without_key: None,
@@ -142,7 +143,7 @@ impl OpenBatch {
                 found.max_timestamp = record.timestamp;
                 found.max_timestamp_delta = place;
             }
-            if record.timestamp != -1 {
+            if record.timestamp != NO_TIMESTAMP {
                 found.min_timestamp =
                     Some(found.min_timestamp.map_or(record.timestamp, |min| min.min(record.timestamp)));
             }
