@@ -64,11 +64,17 @@ fn load(client: &mut Client, format: Format, type_name: &str, texts: &[&str]) ->
     refused
 }
 
-/// Whether this version of PostgreSQL has such a value at all.
+/// Whether this version of PostgreSQL has such a value at all, and in no other way than those that come later: up to 15
+/// white space may precede the digits of an exponent.
 fn is_known(version: i32, type_name: &str, text: &str) -> bool {
     match type_name {
         "numeric(3,-2)" | "numeric(2,4)" => version >= 15,
-        "numeric" => version >= 14 || !text.to_ascii_lowercase().contains("inf"),
+        "numeric" => {
+            let text = text.to_ascii_lowercase();
+            let has_spaced_exponent =
+                text.split_once('e').is_some_and(|(_, exponent)| exponent.starts_with(char::is_whitespace));
+            (version >= 14 || !text.contains("inf")) && (version >= 16 || !has_spaced_exponent)
+        }
         _ => true,
     }
 }
