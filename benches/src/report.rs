@@ -194,8 +194,9 @@ impl Report {
 
     /// All of it.
     pub(crate) fn to_json(&self) -> Value {
-        let facts: serde_json::Map<_, _> =
-            self.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        // No object: several parts may have been skipped.
+        let facts: Vec<_> =
+            self.facts.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
         let (with_target, missed) = self.totals();
         json!({
             "facts": facts,
@@ -213,4 +214,18 @@ fn kcat_version(lab: &Lab) -> Result<String> {
     let after =
         |word: &str| text.split(word).nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("?");
     Ok(format!("kcat {} (librdkafka {})", after("Version "), after("librdkafka ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_that_was_skipped_is_in_the_json() {
+        let facts = vec![("skipped", "one".to_owned()), ("skipped", "another".to_owned())];
+        let json = Report { facts, rows: Vec::new() }.to_json();
+        let values: Vec<_> =
+            json["facts"].as_array().into_iter().flatten().map(|fact| &fact["value"]).collect();
+        assert_eq!(values, ["one", "another"]);
+    }
 }
