@@ -22,14 +22,9 @@ use crate::{
 
 /// Runs the parts that were asked for, on the brokers that are there.
 pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    let kafka = kafka(lab, report)?;
-    let ours = || -> Result<Option<Server>> {
-        if lab.options.brokers.is_empty() || lab.options.brokers.contains(&Kind::Kcopy) {
-            Server::ours().map(Some)
-        } else {
-            Ok(None)
-        }
-    };
+    let wants = |part| lab.options.wants(part);
+    let uses_ours = lab.options.brokers.is_empty() || lab.options.brokers.contains(&Kind::Kcopy);
+    let kafka = if ON_KAFKA.into_iter().any(wants) { kafka(lab, report)? } else { None };
     // A broker in memory is a new one for each part, so that none pays for another's topics.
     for (part, scenario) in [
         (Part::Throughput, throughput::run as Scenario),
@@ -37,9 +32,9 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         (Part::Copy, copy::run),
         (Part::Load, load::run),
     ] {
-        if lab.options.wants(part) {
-            if let Some(server) = ours()? {
-                scenario(lab, &server, report)?;
+        if wants(part) {
+            if uses_ours {
+                scenario(lab, &Server::ours()?, report)?;
             }
             if let Some(server) = &kafka {
                 scenario(lab, server, report)?;
@@ -47,25 +42,30 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         }
     }
     // They are members of groups, which only Apache Kafka has.
-    if let (true, Some(server)) = (lab.options.wants(Part::Peers), &kafka) {
-        peers::run(lab, server, report)?;
+    if wants(Part::Peers) {
+        match &kafka {
+            Some(server) => peers::run(lab, server, report)?,
+            None => peers::skipped("other loaders", "they need Apache Kafka", report),
+        }
     }
-    if lab.options.wants(Part::Typed) {
+    if wants(Part::Typed) {
         typed::run(report)?;
     }
-    if let Some(server) = ours()? {
-        if lab.options.wants(Part::RoundTrip) {
-            round_trip::run(lab, report)?;
-        }
-        if lab.options.wants(Part::Memory) {
-            memory::run(lab, &server, report)?;
-        }
-        if lab.options.wants(Part::Broker) {
-            broker::run(lab, kafka.as_ref(), report)?;
-        }
+    if uses_ours && wants(Part::RoundTrip) {
+        round_trip::run(lab, report)?;
+    }
+    if uses_ours && wants(Part::Memory) {
+        memory::run(lab, &Server::ours()?, report)?;
+    }
+    if uses_ours && wants(Part::Broker) {
+        broker::run(lab, kafka.as_ref(), report)?;
     }
     Ok(())
 }
+
+/// The parts that measure on Apache Kafka, too: for others it need not start.
+const ON_KAFKA: [Part; 6] =
+    [Part::Throughput, Part::Latency, Part::Copy, Part::Load, Part::Peers, Part::Broker];
 
 type Scenario = fn(&Lab, &Server, &mut Report) -> Result<()>;
 

@@ -74,7 +74,8 @@ fn prepared<const N: usize>(names: [&str; N], who: &str, report: &mut Report) ->
     Some(paths.map(Option::unwrap_or_default))
 }
 
-fn skipped(who: &str, why: &str, report: &mut Report) {
+/// Says so, here and in the report.
+pub(super) fn skipped(who: &str, why: &str, report: &mut Report) {
     note(&format!("without {who}: {why}"));
     report.facts.push(("skipped", format!("kcopy load beside {who}: {why}")));
 }
