@@ -2,77 +2,73 @@
 //!
 //! Where a field ends decides about what it means: `PM-05` is one field (and the name of a zone), `PM -05` are two.
 
-use super::Refusal;
+use super::{
+    Refusal,
+    scalar::{is_space, trim},
+};
 
 const NO_FIELD: Refusal = "a character that is not part of any date or time";
 /// Within what PostgreSQL has room for, in all of its versions.
 const MAX_BYTES: usize = 100;
 const MAX_FIELDS: usize = 24;
 
-/// Words that end where a digit or a `+` follows. Any other takes them in, as the name of a time zone would.
-const WORDS: [&[u8]; 61] = [
+const MONTHS: [&[u8]; 12] = [
+    b"january",
+    b"february",
+    b"march",
+    b"april",
+    b"may",
+    b"june",
+    b"july",
+    b"august",
+    b"september",
+    b"october",
+    b"november",
+    b"december",
+];
+const WEEKDAYS: [&[u8]; 7] =
+    [b"sunday", b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday"];
+const SHORT_WEEKDAYS: [&[u8]; 4] = [b"tues", b"weds", b"thur", b"thurs"];
+/// Beside the names of months and days of the week: words that end where a digit or a `+` follows. Any other takes them
+/// in, as the name of a time zone would.
+const WORDS: [&[u8]; 19] = [
     b"ad",
     b"allballs",
     b"am",
-    b"apr",
-    b"april",
     b"at",
-    b"aug",
-    b"august",
     b"bc",
     b"d",
-    b"dec",
-    b"december",
     b"epoch",
-    b"feb",
-    b"february",
-    b"fri",
-    b"friday",
     b"h",
     b"infinity",
     b"j",
-    b"jan",
-    b"january",
-    b"jul",
-    b"july",
-    b"jun",
-    b"june",
     b"m",
-    b"mar",
-    b"march",
-    b"may",
-    b"mon",
-    b"monday",
-    b"nov",
-    b"november",
-    b"oct",
-    b"october",
+    b"now",
     b"on",
     b"pm",
     b"s",
-    b"sat",
-    b"saturday",
-    b"sep",
-    b"sept",
-    b"september",
-    b"sun",
-    b"sunday",
     b"t",
-    b"thu",
-    b"thur",
-    b"thurs",
-    b"thursday",
-    b"tue",
-    b"tues",
-    b"tuesday",
-    b"wed",
-    b"wednesday",
-    b"weds",
-    b"y",
-    b"now",
     b"today",
     b"tomorrow",
+    b"y",
 ];
+
+/// January is 1.
+pub(super) fn month(word: &[u8]) -> Option<i64> {
+    let is_name =
+        |name: &&[u8]| is_name(word, name) || (*name == b"september" && word.eq_ignore_ascii_case(b"sept"));
+    MONTHS.iter().position(is_name).map(|index| index as i64 + 1)
+}
+
+pub(super) fn is_weekday(word: &[u8]) -> bool {
+    WEEKDAYS.iter().any(|name| is_name(word, name))
+        || SHORT_WEEKDAYS.iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+/// The name itself, or its first three letters.
+fn is_name(word: &[u8], name: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(&name[..3])
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -100,30 +96,27 @@ pub(super) struct Field<'a> {
 
 /// All of them, in their order.
 pub(super) struct Fields<'a> {
-    cutter: Cutter<'a>,
+    rest: &'a [u8],
     count: usize,
 }
 
 impl<'a> Fields<'a> {
     pub(super) fn of(text: &'a [u8]) -> Result<Self, Refusal> {
-        let rest = super::scalar::trim(text);
+        let rest = trim(text);
         if rest.len() > MAX_BYTES {
             return Err("longer than any date or time");
         }
-        Ok(Fields { cutter: Cutter { rest }, count: 0 })
+        Ok(Fields { rest, count: 0 })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Refusal> {
-        let rest = &mut self.cutter.rest;
-        while let Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b',' | b'@') = rest.first() {
-            *rest = &rest[1..];
-        }
-        let Some(&first) = rest.first() else { return Ok(None) };
+        self.take_while(|byte| is_space(byte) || matches!(byte, b',' | b'@'));
+        let Some(&first) = self.rest.first() else { return Ok(None) };
         self.count += 1;
         if self.count > MAX_FIELDS {
             return Err(NO_FIELD);
         }
-        self.cutter.field(first).map(Some)
+        self.field(first).map(Some)
     }
 
     pub(super) fn all(mut self) -> Result<Vec<Field<'a>>, Refusal> {
@@ -133,17 +126,7 @@ impl<'a> Fields<'a> {
         }
         Ok(all)
     }
-}
 
-fn is_space(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-struct Cutter<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Cutter<'a> {
     fn field(&mut self, first: u8) -> Result<Field<'a>, Refusal> {
         let is_signed = matches!(first, b'+' | b'-');
         if is_signed {
@@ -203,7 +186,10 @@ impl<'a> Cutter<'a> {
         let word = &start[..start.len() - self.rest.len()];
         let goes_on = match self.rest.first() {
             Some(b'-' | b'/' | b'.') => true,
-            Some(b'+' | b'0'..=b'9') => !WORDS.iter().any(|known| known.eq_ignore_ascii_case(word)),
+            Some(b'+' | b'0'..=b'9') => {
+                let is_known = WORDS.iter().any(|known| known.eq_ignore_ascii_case(word));
+                !is_known && month(word).is_none() && !is_weekday(word)
+            }
             _ => false,
         };
         if !goes_on {
@@ -223,12 +209,6 @@ impl<'a> Cutter<'a> {
         let len = self.rest.iter().take_while(|byte| is_part(byte)).count();
         self.rest = &self.rest[len..];
     }
-}
-
-/// Digits and nothing else, as a number; at least one digit, and few enough for any sum of a few.
-pub(super) fn plain(digits: &[u8]) -> Option<i64> {
-    let is_number = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    is_number.then(|| digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 #[cfg(test)]

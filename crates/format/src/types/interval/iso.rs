@@ -4,7 +4,7 @@ use super::{
     INEXACT, OUT_OF_RANGE_BEFORE_15, REFUSED, Refusal,
     sum::{Number, Sum, Unit},
 };
-use crate::types::fields::plain;
+use crate::scan::short_number;
 
 pub(super) fn read(text: &[u8], sum: &mut Sum) -> Result<(), Refusal> {
     let (date, time) = match text.iter().position(|byte| *byte == b'T') {
@@ -86,7 +86,7 @@ fn add(text: &[u8], unit: Unit, sum: &mut Sum) -> Result<(), Refusal> {
         digits => (1, digits),
     };
     let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
-    let whole = sign * plain(&digits[..point]).ok_or(REFUSED)?;
+    let whole = sign * short_number(&digits[..point]).ok_or(REFUSED)?;
     if point == digits.len() {
         return sum.add(Number { whole, fraction: 0.0 }, unit);
     }

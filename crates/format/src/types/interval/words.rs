@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     datetime::micros_of_fraction,
-    types::fields::{Field, Fields, Kind, plain},
+    scan::short_number,
+    types::fields::{Field, Fields, Kind},
 };
 
 /// Units by their names; the number tells which are the same.
@@ -120,7 +121,7 @@ impl Reader<'_> {
             None => (field.text, 0.0),
         };
         let whole =
-            if whole.is_empty() { 0 } else { signed(field.is_negative, plain(whole).ok_or(REFUSED)?) };
+            if whole.is_empty() { 0 } else { signed(field.is_negative, short_number(whole).ok_or(REFUSED)?) };
         let fraction = if field.is_negative { -fraction } else { fraction };
         match number {
             SECONDS if fraction != 0.0 => self.see(ALL_SECONDS)?,
@@ -132,7 +133,7 @@ impl Reader<'_> {
 
     /// `1-2`, whatever the unit says that stands behind it; so none may.
     fn years_and_months(&mut self, field: &Field<'_>, dash: usize) -> Result<(), Refusal> {
-        let (years, months) = (plain(&field.text[..dash]), plain(&field.text[dash + 1..]));
+        let (years, months) = (short_number(&field.text[..dash]), short_number(&field.text[dash + 1..]));
         let (Some(years), Some(months @ 0..12)) = (years, months) else { return Err(REFUSED) };
         if matches!(self.right, Right::Unit(..)) {
             return Err(REFUSED);
@@ -168,7 +169,7 @@ impl Reader<'_> {
         let mut count = 0;
         for (index, part) in clock.split(|byte| *byte == b':').enumerate() {
             let is_short = index == 0 || part.len() <= 2;
-            *parts.get_mut(index).ok_or(REFUSED)? = plain(part).filter(|_| is_short).ok_or(REFUSED)?;
+            *parts.get_mut(index).ok_or(REFUSED)? = short_number(part).filter(|_| is_short).ok_or(REFUSED)?;
             count = index + 1;
         }
         let [hours, minutes, seconds] = match (parts, fraction.is_empty()) {

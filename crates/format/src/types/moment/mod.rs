@@ -126,11 +126,7 @@ pub(super) fn parse_timetz(text: &[u8], precision: Option<u8>) -> Result<(i64, i
 }
 
 fn time_of_day(moment: &Moment, precision: Option<u8>) -> Result<i64, Refusal> {
-    let micros = moment.time.filter(|_| !moment.is_infinite()).ok_or(NO_TIME)?;
-    if micros > MICROS_PER_DAY {
-        return Err(OUT_OF_RANGE);
-    }
-    Ok(round(micros, precision))
+    Ok(round(moment.time.ok_or(NO_TIME)?, precision))
 }
 
 pub(super) fn show_date(days: i32, out: &mut Vec<u8>) -> Result<(), Refusal> {

@@ -3,7 +3,8 @@
 use super::{MICROS_PER_DAY, MICROS_PER_SECOND, Refusal};
 use crate::{
     datetime::{civil_from_days, days_from_civil, micros_of_fraction},
-    types::fields::{Field, Fields, Kind, plain},
+    scan::short_number,
+    types::fields::{Field, Fields, Kind, is_weekday, month},
 };
 
 const NO_MOMENT: Refusal = "not a date or time";
@@ -14,21 +15,6 @@ const NAMED_ZONE: Refusal =
 const DEPENDS_ON_NOW: Refusal = "it depends on when it is read";
 const FIELD_OUT_OF_RANGE: Refusal = "a field is out of range";
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 /// Julian day 0 in days since 1970.
 const JULIAN_EPOCH: i64 = -2_440_588;
 /// Years beyond are out of every range.
@@ -46,7 +32,7 @@ pub(super) enum Day {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) day: Option<Day>,
-    /// Microseconds since midnight; a whole day is possible, and a leap second beyond it.
+    /// Microseconds since midnight; a whole day is possible.
     pub(super) time: Option<i64>,
     /// Seconds east of UTC.
     pub(super) offset: Option<i32>,
@@ -64,10 +50,6 @@ impl Moment {
             count += 1;
         }
         reader.finish(count)
-    }
-
-    pub(super) fn is_infinite(&self) -> bool {
-        matches!(self.day, Some(Day::Infinity | Day::NegativeInfinity))
     }
 }
 
@@ -441,7 +423,7 @@ fn is_number(text: &[u8]) -> bool {
 }
 
 fn number(digits: &[u8]) -> Result<i64, Refusal> {
-    match plain(digits) {
+    match short_number(digits) {
         Some(_) if digits.len() > 9 => Err(FIELD_OUT_OF_RANGE),
         Some(number) => Ok(number),
         None => Err(NO_MOMENT),
@@ -481,19 +463,4 @@ fn offset(text: &[u8]) -> Result<i32, Refusal> {
         return Err(FIELD_OUT_OF_RANGE);
     }
     Ok((hours * 3600 + minutes * 60 + seconds) as i32)
-}
-
-fn month(word: &[u8]) -> Option<i64> {
-    let is_name = |name: &&str| {
-        word.eq_ignore_ascii_case(name.as_bytes())
-            || word.eq_ignore_ascii_case(&name.as_bytes()[..3])
-            || (*name == "september" && word.eq_ignore_ascii_case(b"sept"))
-    };
-    MONTHS.iter().position(is_name).map(|index| index as i64 + 1)
-}
-
-fn is_weekday(word: &[u8]) -> bool {
-    let short = ["tues", "weds", "thur", "thurs"];
-    WEEKDAYS.iter().any(|name| word == name.as_bytes() || word == &name.as_bytes()[..3])
-        || short.iter().any(|name| word == name.as_bytes())
 }
