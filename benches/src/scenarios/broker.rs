@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::{cpu_ratio, median_cpu, median_wall, partitions_text, wall_ratio};
+use super::{compared, partitions_text, rate};
 use crate::{
     input::RECORD_BYTES,
     lab::{Lab, Side},
-    measure::{Usage, median},
+    measure::median,
     report::{Cell, Measure, Report, Row, Target, Unit},
     server::Server,
 };
@@ -83,25 +83,9 @@ fn kcat_on_both(lab: &Lab, kafka: &Server, partitions: u32, report: &mut Report)
     }
     for (verb, [theirs, ours]) in [("produces", produced), ("consumes", consumed)] {
         let scenario = format!("kcat {verb}, {}", partitions_text(partitions));
-        report.push(served(scenario, kafka, lab.options.records, &theirs, &ours));
+        let targets = vec![Target::MoreThan(Measure::Wall, 1.0)];
+        let (cell, runs) = (rate(lab.options.records), (&*theirs, &*ours));
+        report.push(compared(scenario, "kcopy broker", kafka.name(), runs, cell, targets));
     }
     Ok(())
-}
-
-fn served(scenario: String, kafka: &Server, records: u64, theirs: &[Usage], ours: &[Usage]) -> Row {
-    let cell = |usages: &[Usage]| Cell {
-        value: records as f64 / median_wall(usages),
-        unit: Unit::RecordsPerSecond,
-        cpu_seconds: Some(median_cpu(usages)),
-    };
-    Row {
-        scenario,
-        broker: "kcopy broker".to_owned(),
-        against: kafka.name().to_owned(),
-        theirs: Some(cell(theirs)),
-        ours: cell(ours),
-        wall: Some(wall_ratio(theirs, ours)),
-        cpu: Some(cpu_ratio(theirs, ours)),
-        targets: vec![Target::MoreThan(Measure::Wall, 1.0)],
-    }
 }

@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use kcopy_tests::{Database, sql_quoted};
 
+use super::timed_row;
 use crate::{
     lab::{Lab, Side},
-    measure::median,
-    report::{Cell, Measure, Report, Row, Target, Unit},
+    report::{Measure, Report, Target},
     server::Server,
 };
 
@@ -37,12 +37,15 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
     let rounds = from_program(lab, server, &mut database, &topic, &format!("cat {}", file.display()))?;
     let records = lab.options.records;
     let at_least = |bound| vec![Target::AtLeast(Measure::Wall, bound)];
-    report.push(rounds.row("COPY FROM PROGRAM", "cat", &rounds.cat, server, records, at_least(0.9)));
-    report.push(rounds.row("COPY FROM PROGRAM", "kcat", &rounds.kcat, server, records, at_least(4.0)));
+    let mut push = |scenario, against, theirs: &[Duration], ours: &[Duration], targets| {
+        report.push(timed_row(scenario, server, against, (theirs, ours), records, targets));
+    };
+    push("COPY FROM PROGRAM", "cat", &rounds.cat, &rounds.kcopy, at_least(0.9));
+    push("COPY FROM PROGRAM", "kcat", &rounds.kcat, &rounds.kcopy, at_least(4.0));
 
     let rounds = to_program(lab, server, &mut database)?;
-    report.push(rounds.row("COPY TO PROGRAM", "cat >/dev/null", &rounds.cat, server, records, vec![]));
-    report.push(rounds.row("COPY TO PROGRAM", "kcat", &rounds.kcat, server, records, at_least(3.0)));
+    push("COPY TO PROGRAM", "cat >/dev/null", &rounds.cat, &rounds.kcopy, vec![]);
+    push("COPY TO PROGRAM", "kcat", &rounds.kcat, &rounds.kcopy, at_least(3.0));
     fs::remove_file(&file)?;
     server.delete_topic(&topic)
 }
@@ -110,34 +113,4 @@ fn timed(database: &mut Database, sql: &str, records: u64) -> Result<Duration> {
     let elapsed = started.elapsed();
     ensure!(rows == records, "{sql}: {rows} rows and not {records}");
     Ok(elapsed)
-}
-
-impl Rounds {
-    fn row(
-        &self,
-        scenario: &str,
-        against: &str,
-        theirs: &[Duration],
-        server: &Server,
-        records: u64,
-        targets: Vec<Target>,
-    ) -> Row {
-        let cell = |times: &[Duration]| Cell {
-            value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
-            unit: Unit::RecordsPerSecond,
-            cpu_seconds: None,
-        };
-        let ratios =
-            theirs.iter().zip(&self.kcopy).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
-        Row {
-            scenario: scenario.to_owned(),
-            broker: server.name().to_owned(),
-            against: against.to_owned(),
-            theirs: Some(cell(theirs)),
-            ours: cell(&self.kcopy),
-            wall: Some(median(ratios)),
-            cpu: None,
-            targets,
-        }
-    }
 }

@@ -5,17 +5,17 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use kcopy_tests::{Database, installation, kcopy_bin, server_program};
 
+use super::{compared, rate, timed_row};
 use crate::{
     lab::{Lab, first_line, note},
-    measure::median,
-    report::{Cell, Measure, Report, Row, Target, Unit},
+    measure::{Job, Usage},
+    report::{Measure, Report, Target},
     server::Server,
 };
 
@@ -39,62 +39,36 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
     let file = database.folder().join("rows");
     let (mut theirs, mut ours, mut loaded) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..lab.options.pairs {
-        empty(&mut database);
-        ours.push(load(server, &topic, &database.url())?);
+        ours.push(load(lab, server, &topic, &mut database)?);
         loaded.push(database.value(DIGEST));
+        let url = database.url();
+        let copy = |direction| format!("\\copy bench {direction} '{}' (format binary)", file.display());
+        let psql = |sql: &str| Job::new(lab, "psql").args(&["-q", "-X", "-d", &url, "-c", sql]).run();
         if number == 0 {
             // Anybody may read it: the server's user does, for `cat`.
-            let copy = format!("\\copy bench to '{}' (format binary)", file.display());
-            timed(Command::new("psql").args(["-q", "-X", "-d", &database.url(), "-c", &copy]))?;
+            psql(&copy("to"))?;
         }
         empty(&mut database);
-        let copy = format!("\\copy bench from '{}' (format binary)", file.display());
-        let url = database.url();
-        theirs.push(timed(Command::new("psql").args(["-q", "-X", "-d", &url, "-c", &copy]))?);
+        theirs.push(psql(&copy("from"))?);
         loaded.push(database.value(DIGEST));
     }
     ensure!(loaded.iter().all(|sum| *sum == loaded[0]), "psql and kcopy loaded different rows: {loaded:?}");
     ensure!(loaded[0].starts_with(&format!("{records} ")), "{} rows and not {records}", loaded[0]);
-    report.push(row(
-        ("kcopy load, exactly once", "psql \\copy, binary"),
-        server,
-        records,
-        (&theirs, &ours),
-        0.6,
-    ));
+    let at_least = |bound| vec![Target::AtLeast(Measure::Wall, bound)];
+    let scenario = "kcopy load, exactly once".to_owned();
+    let (psql, runs) = ("psql \\copy, binary", (&*theirs, &*ours));
+    report.push(compared(scenario, server.name(), psql, runs, rate(records), at_least(0.6)));
 
     let inside = inside(lab, server, &mut database, &topic, &file, &loaded[0])?;
     fs::remove_file(&file)?;
     server.delete_topic(&topic)?;
     let cat = "COPY FROM PROGRAM 'cat', binary";
-    report.push(row(("kcopy.load, straight", cat), server, records, (&inside.cat, &inside.straight), 0.85));
-    report.push(row(("kcopy.load, staged", cat), server, records, (&inside.cat, &inside.staged), 0.45));
-    Ok(())
-}
-
-fn row(
-    (scenario, against): (&str, &str),
-    server: &Server,
-    records: u64,
-    (theirs, ours): (&[Duration], &[Duration]),
-    target: f64,
-) -> Row {
-    let cell = |times: &[Duration]| Cell {
-        value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
-        unit: Unit::RecordsPerSecond,
-        cpu_seconds: None,
-    };
-    let ratios = theirs.iter().zip(ours).map(|(theirs, ours)| theirs.as_secs_f64() / ours.as_secs_f64());
-    Row {
-        scenario: scenario.to_owned(),
-        broker: server.name().to_owned(),
-        against: against.to_owned(),
-        theirs: Some(cell(theirs)),
-        ours: cell(ours),
-        wall: Some(median(ratios)),
-        cpu: None,
-        targets: vec![Target::AtLeast(Measure::Wall, target)],
+    for (scenario, ours, bound) in
+        [("kcopy.load, straight", &inside.straight, 0.85), ("kcopy.load, staged", &inside.staged, 0.45)]
+    {
+        report.push(timed_row(scenario, server, cat, (&inside.cat, ours), records, at_least(bound)));
     }
+    Ok(())
 }
 
 /// What the server's own three ways took.
@@ -163,26 +137,16 @@ pub(super) fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Res
         )?;
     }
     fs::write(&path, lines).with_context(|| format!("writing {}", path.display()))?;
-    let input = fs::File::open(&path)?;
-    let mut produce = Command::new(kcopy_bin());
-    produce
-        .args(["produce", topic, "-b", server.bootstrap(), "--format", "raw", "-q"])
-        .stdin(Stdio::from(input));
-    timed(&mut produce)?;
+    let produce = ["produce", topic, "-b", server.bootstrap(), "--format", "raw", "-q"];
+    Job::new(lab, kcopy_bin()).args(&produce).stdin(&path).run()?;
     fs::remove_file(&path)?;
     Ok(())
 }
 
-fn load(server: &Server, topic: &str, url: &str) -> Result<Duration> {
-    let mut load = Command::new(kcopy_bin());
-    load.args(["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", url, "-q"]);
-    timed(&mut load)
-}
-
-fn timed(command: &mut Command) -> Result<Duration> {
-    let started = Instant::now();
-    let status = command.status().with_context(|| format!("{command:?} does not start"))?;
-    let elapsed = started.elapsed();
-    ensure!(status.success(), "{command:?} ends with {status}");
-    Ok(elapsed)
+/// `kcopy load` into the table `bench`, made anew.
+pub(super) fn load(lab: &Lab, server: &Server, topic: &str, database: &mut Database) -> Result<Usage> {
+    empty(database);
+    let url = database.url();
+    let arguments = ["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", &url, "-q"];
+    Job::new(lab, kcopy_bin()).args(&arguments).run()
 }

@@ -10,6 +10,8 @@ mod round_trip;
 mod throughput;
 pub(crate) mod typed;
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::{
@@ -118,12 +120,7 @@ impl Pairs {
 
     /// A row of records for each second.
     fn throughput(&self, scenario: String, server: &Server, records: u64, targets: Vec<Target>) -> Row {
-        let cell = |usages: &[Usage]| Cell {
-            value: records as f64 / median_wall(usages),
-            unit: Unit::RecordsPerSecond,
-            cpu_seconds: Some(median_cpu(usages)),
-        };
-        self.row(scenario, server, cell, targets)
+        self.row(scenario, server, rate(records), targets)
     }
 
     /// A row of milliseconds.
@@ -143,16 +140,63 @@ impl Pairs {
         cell: impl Fn(&[Usage]) -> Cell,
         targets: Vec<Target>,
     ) -> Row {
-        Row {
-            scenario,
-            broker: server.name().to_owned(),
-            against: "kcat".to_owned(),
-            theirs: Some(cell(&self.kcat)),
-            ours: cell(&self.kcopy),
-            wall: Some(wall_ratio(&self.kcat, &self.kcopy)),
-            cpu: Some(cpu_ratio(&self.kcat, &self.kcopy)),
-            targets,
-        }
+        compared(scenario, server.name(), "kcat", (&self.kcat, &self.kcopy), cell, targets)
+    }
+}
+
+/// Records for each second, and the CPU time of it.
+fn rate(records: u64) -> impl Fn(&[Usage]) -> Cell {
+    move |usages| Cell {
+        value: records as f64 / median_wall(usages),
+        unit: Unit::RecordsPerSecond,
+        cpu_seconds: Some(median_cpu(usages)),
+    }
+}
+
+/// A row of runs in pairs.
+fn compared(
+    scenario: String,
+    broker: &str,
+    against: &str,
+    (theirs, ours): (&[Usage], &[Usage]),
+    cell: impl Fn(&[Usage]) -> Cell,
+    targets: Vec<Target>,
+) -> Row {
+    Row {
+        scenario,
+        broker: broker.to_owned(),
+        against: against.to_owned(),
+        theirs: Some(cell(theirs)),
+        ours: cell(ours),
+        wall: Some(ratio(theirs, ours, |usage| usage.wall)),
+        cpu: Some(ratio(theirs, ours, |usage| usage.cpu)),
+        targets,
+    }
+}
+
+/// A row of runs in pairs of which only the time is known.
+fn timed_row(
+    scenario: &str,
+    server: &Server,
+    against: &str,
+    (theirs, ours): (&[Duration], &[Duration]),
+    records: u64,
+    targets: Vec<Target>,
+) -> Row {
+    let cell = |times: &[Duration]| Cell {
+        value: records as f64 / median(times.iter().map(Duration::as_secs_f64)),
+        unit: Unit::RecordsPerSecond,
+        cpu_seconds: None,
+    };
+    Row {
+        scenario: scenario.to_owned(),
+        broker: server.name().to_owned(),
+        against: against.to_owned(),
+        theirs: Some(cell(theirs)),
+        ours: cell(ours),
+        wall: Some(ratio(theirs, ours, |time| *time)),
+        cpu: None,
+        targets,
     }
 }
 
@@ -164,14 +208,10 @@ fn median_cpu(usages: &[Usage]) -> f64 {
     median(usages.iter().map(|usage| usage.cpu.as_secs_f64()))
 }
 
-/// How many times less wall time `ours` took, pair by pair.
-fn wall_ratio(theirs: &[Usage], ours: &[Usage]) -> f64 {
-    median(theirs.iter().zip(ours).map(|(theirs, ours)| theirs.wall.as_secs_f64() / ours.wall.as_secs_f64()))
-}
-
-/// How many times less CPU time `ours` took, pair by pair.
-fn cpu_ratio(theirs: &[Usage], ours: &[Usage]) -> f64 {
-    median(theirs.iter().zip(ours).map(|(theirs, ours)| theirs.cpu.as_secs_f64() / ours.cpu.as_secs_f64()))
+/// How many times less of it `ours` took, pair by pair.
+fn ratio<T>(theirs: &[T], ours: &[T], of: impl Fn(&T) -> Duration) -> f64 {
+    let seconds = |run| of(run).as_secs_f64();
+    median(theirs.iter().zip(ours).map(|(theirs, ours)| seconds(theirs) / seconds(ours)))
 }
 
 /// `1 partition`, `8 partitions`.

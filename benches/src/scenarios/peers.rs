@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use kcopy_tests::{Database, kcopy_bin, project};
+use kcopy_tests::{Database, project};
 
 use super::{
-    cpu_ratio,
-    load::{DIGEST, FIRST_ID, empty, fill},
-    median_cpu, median_wall, wall_ratio,
+    compared,
+    load::{DIGEST, FIRST_ID, empty, fill, load},
+    median_wall, rate,
 };
 use crate::{
     connect::{Connect, Progress},
@@ -93,7 +93,7 @@ fn beside_python(
     fill(lab, server, &topic, records)?;
     let (mut theirs, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..lab.options.pairs {
-        ours.push(kcopy(lab, server, &topic, database)?);
+        ours.push(load(lab, server, &topic, database)?);
         let expected = loaded(database, records)?;
         let Some(python) = python else { continue };
         empty(database);
@@ -106,7 +106,8 @@ fn beside_python(
     server.delete_topic(&topic)?;
     if let Some(python) = python {
         report.facts.push(("Python", python_versions(lab, python)?));
-        report.push(row("kcopy load, JSON".to_owned(), PYTHON, server, records, (&theirs, &ours)));
+        let (scenario, runs) = ("kcopy load, JSON".to_owned(), (&*theirs, &*ours));
+        report.push(compared(scenario, server.name(), PYTHON, runs, rate(records), vec![]));
     }
     Ok(ours)
 }
@@ -125,7 +126,7 @@ fn beside_debezium(
     fill(lab, server, &topic, records)?;
     let (mut theirs, mut ours) = (Vec::<Progress>::new(), Vec::new());
     for _ in 0..lab.options.pairs {
-        ours.push(kcopy(lab, server, &topic, database)?);
+        ours.push(load(lab, server, &topic, database)?);
         let expected = loaded(database, records)?;
         empty(database);
         theirs.push(connect.load(lab, server, &topic, database, (records, FIRST_ID + records - 1))?);
@@ -134,19 +135,12 @@ fn beside_debezium(
     server.delete_topic(&topic)?;
     let usages: Vec<_> = theirs.iter().map(|progress| progress.usage).collect();
     let scenario = format!("kcopy load, JSON, {} k records, from its start", records / 1_000);
-    report.push(row(scenario, DEBEZIUM, server, records, (&usages, &ours)));
+    report.push(compared(scenario, server.name(), DEBEZIUM, (&usages, &ours), rate(records), vec![]));
     let rates: Option<Vec<_>> = theirs.iter().map(|progress| progress.rate(RECORDS_FOR_A_RATE)).collect();
     if let Some(rates) = rates {
         report.push(rate_row(server, median(rates), lab.options.records as f64 / median_wall(all)));
     }
     Ok(())
-}
-
-fn kcopy(lab: &Lab, server: &Server, topic: &str, database: &mut Database) -> Result<Usage> {
-    empty(database);
-    let url = database.url();
-    let arguments = ["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", &url, "-q"];
-    Job::new(lab, kcopy_bin()).args(&arguments).run()
 }
 
 fn loaded(database: &mut Database, records: u64) -> Result<String> {
@@ -165,30 +159,6 @@ fn python_versions(lab: &Lab, python: &Path) -> Result<String> {
                 confluent_kafka.__version__ + ', psycopg ' + psycopg.__version__ + ' (' + psycopg.pq.__impl__ + ')')";
     let (_, output) = Job::new(lab, python).args(&["-c", code]).output()?;
     Ok(String::from_utf8(output)?.trim().to_owned())
-}
-
-fn row(
-    scenario: String,
-    against: &str,
-    server: &Server,
-    records: u64,
-    (theirs, ours): (&[Usage], &[Usage]),
-) -> Row {
-    let cell = |usages: &[Usage]| Cell {
-        value: records as f64 / median_wall(usages),
-        unit: Unit::RecordsPerSecond,
-        cpu_seconds: Some(median_cpu(usages)),
-    };
-    Row {
-        scenario,
-        broker: server.name().to_owned(),
-        against: against.to_owned(),
-        theirs: Some(cell(theirs)),
-        ours: cell(ours),
-        wall: Some(wall_ratio(theirs, ours)),
-        cpu: Some(cpu_ratio(theirs, ours)),
-        targets: vec![],
-    }
 }
 
 /// Theirs without its start, ours with it, over all records: a start-up hardly counts there.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Pairs, cpu_ratio, median_cpu, median_wall, wall_ratio};
+use super::{Pairs, compared, rate};
 use crate::{
     lab::{Lab, Side},
-    report::{Cell, Measure, Report, Row, Target, Unit},
+    report::{Measure, Report, Target},
     server::Server,
 };
 
@@ -38,22 +38,17 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         server.set_round_trip(ROUND_TRIP)?;
         far.push(lab.consume(Side::Kcopy, &server, &topic).run()?);
     }
-    let cell = |usages: &[_]| Cell {
-        value: records as f64 / median_wall(usages),
-        unit: Unit::RecordsPerSecond,
-        cpu_seconds: Some(median_cpu(usages)),
-    };
     let scenario = format!("consume, {PARTITIONS} partitions, {} ms round trip", ROUND_TRIP.as_millis());
-    report.push(Row {
-        scenario: scenario.clone(),
-        broker: server.name().to_owned(),
-        against: "kcopy, 0 ms".to_owned(),
-        theirs: Some(cell(&near)),
-        ours: cell(&far),
-        wall: Some(wall_ratio(&near, &far)),
-        cpu: Some(cpu_ratio(&near, &far)),
-        targets: vec![Target::AtLeast(Measure::Wall, NO_COST)],
-    });
+    let targets = vec![Target::AtLeast(Measure::Wall, NO_COST)];
+    let (near, far) = (&near[..], &far[..]);
+    report.push(compared(
+        scenario.clone(),
+        server.name(),
+        "kcopy, 0 ms",
+        (near, far),
+        rate(records),
+        targets,
+    ));
 
     let pairs = Pairs::measure(lab.options.pairs, |_, side| lab.consume(side, &server, &topic).run())?;
     report.push(pairs.throughput(scenario, &server, records, vec![]));
