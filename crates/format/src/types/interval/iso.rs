@@ -6,6 +6,10 @@ use super::{
 };
 use crate::scan::short_number;
 
+const DATE_UNITS: &[(u8, Unit)] =
+    &[(b'Y', Unit::Years(1)), (b'M', Unit::Months), (b'W', Unit::Days(7)), (b'D', Unit::Days(1))];
+const TIME_UNITS: &[(u8, Unit)] = &[(b'H', Unit::HOURS), (b'M', Unit::MINUTES), (b'S', Unit::SECONDS)];
+
 pub(super) fn read(text: &[u8], sum: &mut Sum) -> Result<(), Refusal> {
     let (date, time) = match text.iter().position(|byte| *byte == b'T') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -19,46 +23,24 @@ pub(super) fn read(text: &[u8], sum: &mut Sum) -> Result<(), Refusal> {
         && !date.iter().any(u8::is_ascii_alphabetic);
     match is_alternative {
         true => delimited(date, b'-', [Unit::Years(1), Unit::Months, Unit::Days(1)], sum)?,
-        false => designated(
-            date,
-            |letter| {
-                Some(match letter {
-                    b'Y' => Unit::Years(1),
-                    b'M' => Unit::Months,
-                    b'W' => Unit::Days(7),
-                    b'D' => Unit::Days(1),
-                    _ => return None,
-                })
-            },
-            sum,
-        )?,
+        false => designated(date, DATE_UNITS, sum)?,
     }
     match time {
         None => Ok(()),
         Some(time) if time.contains(&b':') => {
             delimited(time, b':', [Unit::HOURS, Unit::MINUTES, Unit::SECONDS], sum)
         }
-        Some(time) => designated(
-            time,
-            |letter| {
-                Some(match letter {
-                    b'H' => Unit::HOURS,
-                    b'M' => Unit::MINUTES,
-                    b'S' => Unit::SECONDS,
-                    _ => return None,
-                })
-            },
-            sum,
-        ),
+        Some(time) => designated(time, TIME_UNITS, sum),
     }
 }
 
 /// Numbers, each with a letter behind it.
-fn designated(text: &[u8], unit: impl Fn(u8) -> Option<Unit>, sum: &mut Sum) -> Result<(), Refusal> {
+fn designated(text: &[u8], units: &[(u8, Unit)], sum: &mut Sum) -> Result<(), Refusal> {
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.iter().position(u8::is_ascii_alphabetic).ok_or(REFUSED)?;
-        add(&rest[..end], unit(rest[end]).ok_or(REFUSED)?, sum)?;
+        let (_, unit) = units.iter().find(|(letter, _)| *letter == rest[end]).ok_or(REFUSED)?;
+        add(&rest[..end], *unit, sum)?;
         rest = &rest[end + 1..];
     }
     Ok(())
