@@ -36,6 +36,6 @@ chaos KILLS="1000":
     [ -n "${KCOPY_BIN:-}" ] || cargo build --locked --package kcopy
     KCOPY_CHAOS_KILLS={{KILLS}} cargo test --locked --package kcopy-tests --test chaos -- --nocapture
 
-# Hostile bytes against every decoder: `just fuzz 10000000`
-fuzz CASES="1000000":
-    scripts/fuzz {{CASES}}
+# Hostile bytes against every decoder: `just fuzz 10000000`; odd texts against PostgreSQL: `just fuzz texts`
+fuzz *ARGS:
+    scripts/fuzz {{ARGS}}
