@@ -44,6 +44,27 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
         report.push(row(format!("peak memory, consume, {name}, slow reader"), server, &read_slowly));
         server.delete_topic(&source)?;
     }
+    for codec in ["lz4", "zstd"] {
+        produce_by_key(lab, server, codec, report)?;
+    }
+    Ok(())
+}
+
+/// Keys fill the batches of all partitions at once, and each of them waits to be compressed.
+fn produce_by_key(lab: &Lab, server: &Server, codec: &str, report: &mut Report) -> Result<()> {
+    const PARTITIONS: u32 = 400;
+    let mut produced = Vec::new();
+    for side in SIDES {
+        let topic = server.create_topic(lab, PARTITIONS)?;
+        let by_key = ["-P", "-b", server.bootstrap(), "-t", &topic, "-z", codec, "-q", "-K", ";"];
+        produced.push(lab.job(side).args(&by_key).stdin(lab.input.path()).run()?);
+        let with_keys = lab.consume(Side::Kcat, server, &topic).args(&["-f", "%k;%s\n"]);
+        let (_, digest) = with_keys.digest()?;
+        lab.check_input(digest, false, side.name())?;
+        server.delete_topic(&topic)?;
+    }
+    let scenario = format!("peak memory, produce by key, {codec}, {PARTITIONS} partitions");
+    report.push(row(scenario, server, &produced));
     Ok(())
 }
 

@@ -8,7 +8,10 @@ use common::*;
 use kcopy_client::{
     Assignment, ConsumerConfig, EndOffset, ErrorKind, Event, IsolationLevel, OffsetReset, PartitionRange,
     StartOffset, TryNext,
-    wire::{ApiKey, ErrorCode},
+    wire::{
+        ApiKey, ErrorCode,
+        records::{BatchBuilder, BatchOptions, Headers, ProducerStamp},
+    },
 };
 use kcopy_mini_broker::FaultAction;
 use tokio::time::{Instant, timeout};
@@ -457,6 +460,31 @@ async fn from_far_away_more_fetches_are_under_way() {
     }
     // The first client met the cluster when it was near. Each of three shares has three partitions, or each of eight one.
     assert!(times[0] >= 3 * 20 * 5 && times[1] <= 20 * 5 + 20, "{times:?} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_far_away_partitions_come_to_their_ends_together() {
+    let cluster = in_memory(1).topic("t", 2).start().await.unwrap();
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.append(0, None, Some(&[0; 250_000]), Headers::EMPTY).unwrap();
+    let batch = builder.finish(ProducerStamp::NONE).unwrap();
+    for (partition, count) in [(0, 8), (1, 80)] {
+        for _ in 0..count {
+            cluster.append_batch("t", partition, batch.clone()).await.unwrap();
+        }
+    }
+    cluster.set_round_trip(Duration::from_millis(5)).await.unwrap();
+    let client = client(&cluster).await;
+    let mut consumer = consume(&client, &from_earliest("t", 2), ConsumerConfig::default()).await.unwrap();
+    let mut long = 0;
+    loop {
+        match consumer.next().await.unwrap().unwrap() {
+            Event::Batch(batch) => long += usize::from(batch.partition() == 1),
+            Event::EndOfPartition { partition: 0, .. } => break,
+            _ => {}
+        }
+    }
+    assert!(long > 50, "{long} of 80 when the short one ends");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How much the buffers that wait for the next large answer may hold.
-const POOL_IDLE_BYTES: usize = 12 << 20;
+const POOL_IDLE_BYTES: usize = 48 << 20;
 /// When several brokers would do, the next one is tried as well after this time without an answer.
 const BROKER_STAGGER: Duration = Duration::from_secs(1);
 

@@ -33,6 +33,8 @@ use crate::{
 
 /// Commands are left in the queue while more bytes than this wait to be written.
 const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
+/// To read an answer of this many bytes takes a while.
+const LARGE_ANSWER: usize = 64 << 10;
 /// Pieces that one system call writes.
 const MAX_SLICES: usize = 64;
 
@@ -96,6 +98,8 @@ pub(super) struct Driver {
     needs_flush: bool,
     in_flight: VecDeque<InFlight>,
     max_in_flight: usize,
+    /// Whoever got the last answer is let run before the next one is read.
+    gives_way: bool,
     timer: Pin<Box<Sleep>>,
     shared: Arc<Shared>,
 }
@@ -119,6 +123,7 @@ impl Driver {
             needs_flush: false,
             in_flight: VecDeque::new(),
             max_in_flight,
+            gives_way: false,
             timer: Box::pin(sleep_until(Instant::now())),
             shared,
         }
@@ -161,6 +166,10 @@ impl Driver {
             let written = self.poll_write(cx)?;
             if self.is_unused() {
                 return Poll::Ready(Ok(()));
+            }
+            if std::mem::take(&mut self.gives_way) {
+                cx.waker().wake_by_ref();
+                break;
             }
             if !(answered || taken || written) {
                 break;
@@ -213,9 +222,15 @@ impl Driver {
                 broker = %self.shared.address,
                 "answer"
             );
+            // While the next answers are read nobody else runs on a runtime of one thread, and the request that follows
+            // from this one would leave late: a round trip is lost each time that the line runs dry.
+            self.gives_way = frame.len() >= LARGE_ANSWER;
             // Without a receiver the caller has gone away; the answer had to be read all the same.
             let _ = request.answer.send(Ok(frame));
             progress = true;
+            if self.gives_way {
+                break;
+            }
         }
         Ok(progress)
     }

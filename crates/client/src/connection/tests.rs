@@ -1,10 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use kcopy_wire::{
     ApiKey, ErrorCode,
     messages::{
         ApiVersionsRequest, ApiVersionsResponse, ListGroupsRequest, ListGroupsResponse, MetadataRequest,
-        api_versions_response::ApiVersion,
+        api_versions_response::ApiVersion, list_groups_response::ListedGroup,
     },
 };
 use tokio::io::{AsyncWriteExt, duplex};
@@ -250,4 +250,34 @@ async fn every_answer_and_nothing_else_says_how_far_the_broker_is() {
     };
     tokio::join!(asked, rest);
     assert_eq!(connection.round_trip().as_millis(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_a_large_answer_runs_before_the_next_one_is_read() {
+    let (connection, rest) = start(async |mut peer| {
+        peer.negotiate().await;
+        let mut received = Vec::new();
+        for _ in 0..2 {
+            received.push(peer.receive().await.unwrap());
+        }
+        for request in &received {
+            let group = ListedGroup { group_id: "g".repeat(30_000).into(), ..Default::default() };
+            let response = ListGroupsResponse { groups: vec![group; 4], ..Default::default() };
+            peer.answer::<ListGroupsRequest>(request, &response).await;
+        }
+    })
+    .await;
+    let connection = connection.unwrap();
+    let (request, timeout) = (ListGroupsRequest::default(), Duration::from_secs(10));
+    let first = connection.send(&request, 3, timeout).await.unwrap();
+    let second = connection.send(&request, 3, timeout).await.unwrap();
+    let asker = tokio::spawn(async move {
+        first.await.unwrap();
+        let mut second = std::pin::pin!(second);
+        let is_ready = std::future::poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_ready())).await;
+        assert!(!is_ready);
+        second.await.unwrap();
+    });
+    rest.await;
+    asker.await.unwrap();
 }

@@ -63,6 +63,8 @@ pub(super) struct Driver {
     pub(super) turns: usize,
     /// The part of `prefetch_bytes` that is of use.
     pub(super) budget_bytes: usize,
+    /// Whether a round trip takes so long that the last of them should be shared.
+    pub(super) is_far: bool,
     /// Ends that are reached before anything is fetched.
     ends: Vec<RawEvent>,
     sender: mpsc::Sender<Delivery>,
@@ -161,6 +163,7 @@ impl Driver {
             waits,
             turns: 1,
             budget_bytes,
+            is_far: false,
             ends,
             sender,
         })
@@ -267,7 +270,7 @@ impl Driver {
     }
 
     fn fetch(&mut self, place: Place, connection: Connection) -> Result<bool> {
-        let max_bytes = self.fetch_bytes();
+        let max_bytes = self.fetch_bytes(place);
         let under_way: usize = self.brokers.values().map(Broker::bytes_under_way).sum();
         let is_over = |held: usize| held > 0 && held + under_way + max_bytes > self.budget_bytes;
         if is_over(self.budget.held()) {
@@ -320,11 +323,25 @@ impl Driver {
 
     /// What a fetch may bring: those under way share three quarters of the budget, and the rest is for
     /// what lies ready.
-    fn fetch_bytes(&self) -> usize {
-        let share = self.budget_bytes / 4 * 3 / self.brokers.len().max(1);
-        share
-            .clamp(LEAST_FETCH_BYTES, self.config.fetch_max_bytes.max(LEAST_FETCH_BYTES))
-            .min(self.config.fetch_max_bytes)
+    fn fetch_bytes(&self, place: Place) -> usize {
+        let most = self.config.fetch_max_bytes;
+        let share = (self.budget_bytes / 4 * 3 / self.brokers.len().max(1)).min(most);
+        ((share as f64 * self.part_of(place)) as usize).clamp(LEAST_FETCH_BYTES.min(most), most)
+    }
+
+    /// How much less is to be read in a place than in the one where most is left, as a part of 1. Far away they come to
+    /// their ends together by it: the last one alone would be read with a round trip for each answer.
+    fn part_of(&self, place: Place) -> f64 {
+        if !self.is_far {
+            return 1.0;
+        }
+        let mut left = BTreeMap::new();
+        for partition in self.partitions.iter().filter(|partition| partition.phase != Phase::Done) {
+            let (Some(end), Some(owner)) = (partition.end, partition.owner) else { return 1.0 };
+            *left.entry(owner).or_insert(0) += end - partition.position;
+        }
+        let most = left.values().copied().max().unwrap_or_default().max(1);
+        left.get(&place).map_or(1.0, |left| *left as f64 / most as f64)
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -43,8 +43,8 @@ impl Driver {
         };
         self.refresh.last = Instant::now();
         self.take_ids(&metadata)?;
-        let is_far = client.round_trip() >= FAR;
-        if is_far {
+        self.is_far = client.round_trip() >= FAR;
+        if self.is_far {
             self.budget_bytes = self.config.prefetch_bytes;
         }
         if !self.waits {
@@ -53,7 +53,7 @@ impl Driver {
                 .iter()
                 .map(|partition| Some(leader_of(&metadata, &partition.topic, partition.index).ok()?.0))
                 .collect();
-            let turns = if is_far { FAR_TURNS } else { NEAR_TURNS };
+            let turns = if self.is_far { FAR_TURNS } else { NEAR_TURNS };
             self.turns = (turns / leaders.len().max(1)).max(1);
         }
         self.assign();
