@@ -83,7 +83,7 @@ impl Patience {
             | Trouble::Unmended(text) => {
                 Stats::add(&shared.stats.failures, 1);
                 if shared.plan.end != End::Follow && since.elapsed() >= limit {
-                    return Err(format!("{text} (for {:.0?}: --timeout)", since.elapsed()));
+                    return Err(format!("{text} (for {:.1?}: --timeout)", since.elapsed()));
                 }
                 let pause = self.backoff.next_pause();
                 shared.reporter.tell("retry", &format!("{text}; trying again in {pause:.0?}"));
