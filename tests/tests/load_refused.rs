@@ -451,3 +451,57 @@ fn row_security_that_comes_while_a_table_is_filled_is_obeyed() {
     loader.finish().expect_code(143);
     setting.database.execute("drop owned by secured; drop role secured");
 }
+
+#[test]
+fn thousands_of_refused_records_in_one_batch_cost_no_locks() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("thousands", 1);
+    // Each attempt that failed once held a lock until the end: the server has 64 for each of its 60 connections.
+    let lines: String = (0..4500).map(|n| format!("k:{{\"n\":{n}}}\n")).collect();
+    setting.produce(&topic, &lines);
+    setting.database.execute("create table thousands(n int4 check (n % 1500 = 0))");
+    let load = [&topic, "--into", "thousands", "--on-error", "skip"];
+    let skipped = setting.load(&load).expect_success();
+    assert!(
+        skipped.stderr.contains("loaded 4500 records, 4497 of them rejected"),
+        "{:?}",
+        skipped.lines().last()
+    );
+    assert_eq!(
+        setting.database.value("select string_agg(n::text, ' ' order by n) from thousands"),
+        "0 1500 3000"
+    );
+}
+
+#[test]
+fn a_topic_that_is_made_anew_with_fewer_partitions_is_seen_by_a_loader_that_follows() {
+    let mut setting = WireLoad::new();
+    setting.database.execute("create table fewer(n int4)");
+    for accepts in [false, true] {
+        let topic = setting.broker.create(&format!("fewer-{accepts}"), 2);
+        let mut follow = vec![topic.as_str(), "--into", "fewer", "--follow", "--batch-time", "20ms"];
+        follow.extend(["-X", "metadata.max.age.ms=100"]);
+        follow.extend(accepts.then_some("--accept-loss"));
+        setting.produce(&topic, "a:{\"n\":1}\nb:{\"n\":1}\nc:{\"n\":1}\nd:{\"n\":1}\n");
+        let loader = setting.start(&follow);
+        let positions = format!("select sum(next_offset) from kcopy.offsets where topic = '{topic}'");
+        setting.wait_for("select count(*) from fewer where n = 1", if accepts { "8" } else { "4" });
+        // Nobody sees the moment between.
+        loader.signal(Signal::STOP);
+        setting.topic(&["delete", &topic]);
+        setting.topic(&["create", &topic, "--partitions", "1"]);
+        setting.produce(&topic, "k:{\"n\":2}\nk:{\"n\":2}\nk:{\"n\":2}\n");
+        loader.signal(Signal::CONT);
+        if accepts {
+            setting.wait_for("select count(*) from fewer where n = 2", "3");
+            loader.signal(Signal::TERM);
+            let ended = loader.finish().expect_code(143);
+            assert!(ended.stderr.contains(" is given up"), "{ended:?}");
+            assert_eq!(setting.database.value(&positions), "3");
+        } else {
+            let ended = loader.finish().expect_code(1);
+            assert!(ended.stderr.contains("made anew (id "), "{ended:?}");
+            assert_eq!(setting.database.value(&positions), "4");
+        }
+    }
+}

@@ -139,6 +139,28 @@ fn a_log_that_was_cut_short_and_has_grown_again_is_a_gap() {
 }
 
 #[test]
+fn what_was_written_behind_a_cut_is_loaded_while_the_log_is_shorter_than_before() {
+    for (cut, by_wire) in [
+        (
+            3,
+            "cut short at 3 and written anew from there: offsets 3 to 6 were loaded or passed and are others now",
+        ),
+        (0, "offset 0"),
+    ] {
+        let log = Log::new();
+        log.write(0..7);
+        let mut ways = Ways::new(&log);
+        ways.load(&[], "");
+        log.lose_from(cut);
+        log.write(100..102);
+        ways.expect_gap(by_wire, "cannot go on at offset 7: the log was truncated");
+        ways.load(&["--accept-loss"], ", accept_loss => true");
+        ways.expect_rows("0 1 2 3 4 5 6 100 101");
+        ways.expect_positions(&format!("{} 1", cut + 2));
+    }
+}
+
+#[test]
 fn control_records_of_a_later_leader_are_no_gap() {
     let log = Log::new();
     log.write(0..3);

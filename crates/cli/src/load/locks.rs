@@ -43,11 +43,13 @@ pub(super) async fn explained(postgres: &Client, plan: &Load, pulse: &Pulse, tro
         // What cannot be found out does not hide what is known.
         let found = postgres.query(&HOLDERS.replace("{locks}", locks), &[of]).await.unwrap_or_default();
         for row in &found {
-            let (process, name, state, seconds): (i32, String, String, i64) =
-                (row.get(0), row.get(1), row.get(2), row.get(3));
+            let (process, name, state): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
+            // Not everybody may see since when.
+            let seconds: Option<i64> = row.get(3);
+            let time = seconds.map(|seconds| format!(", in its transaction for {seconds} s"));
             text += &format!(
-                "; process {process} ({name}: {state}, in its transaction for {seconds} s) is in the way, and select \
-                 pg_terminate_backend({process}) ends it"
+                "; process {process} ({name}: {state}{}) is in the way, and select pg_terminate_backend({process}) ends it",
+                time.unwrap_or_default()
             );
         }
         if at == 0 && !found.is_empty() {
@@ -60,7 +62,7 @@ pub(super) async fn explained(postgres: &Client, plan: &Load, pulse: &Pulse, tro
 
 const HOLDERS: &str = "\
 select a.pid, coalesce(a.application_name, ''), coalesce(a.state, 'state unknown'),
-       coalesce(extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::int8, 0)
+       extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::int8
 from pg_catalog.pg_stat_activity a where a.pid <> pg_catalog.pg_backend_pid()
 and a.pid in (select l.pid from pg_catalog.pg_locks l where l.granted and {locks})
 order by a.xact_start limit 3";

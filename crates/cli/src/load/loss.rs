@@ -87,33 +87,27 @@ pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> V
             next - 1
         ));
     }
-    if next > end {
-        return match seen.epoch_end {
-            Some(Some(epoch_end)) if epoch_end >= next => Verdict::NotYet(format!(
-                "{next} is the next offset to load, and the leader, which has what is before it, shows offsets up to \
-                 {end} only for now"
-            )),
-            _ => lost(
-                format!(
-                    "the log was cut short: {next} is the next offset to load, and the log ends at {end}"
-                ),
-                end,
-            ),
-        };
-    }
-    // KIP-320: the log may have grown again behind the cut.
+    // KIP-320: the log may have grown again behind the cut, to the position or not.
     match seen.epoch_end {
+        Some(Some(epoch_end)) if next > end && epoch_end > end => Verdict::NotYet(format!(
+            "{next} is the next offset to load, and the leader, which has what is before {epoch_end}, shows offsets up \
+             to {end} only for now"
+        )),
         Some(None) => lost(
             format!("the log was cut short: its leader knows nothing of the epoch of offset {}", next - 1),
             first,
         ),
-        Some(Some(epoch_end)) if epoch_end < next => lost(
+        Some(Some(epoch_end)) if epoch_end < next && epoch_end < end => lost(
             format!(
                 "the log was cut short at {epoch_end} and written anew from there: offsets {epoch_end} to {} were \
                  loaded or passed and are others now",
                 next - 1
             ),
             epoch_end.max(first),
+        ),
+        _ if next > end => lost(
+            format!("the log was cut short: {next} is the next offset to load, and the log ends at {end}"),
+            end,
         ),
         _ => judge_epoch(stored, seen),
     }
@@ -183,6 +177,11 @@ mod tests {
         assert!(matches!(judged(12, 2, None, None), Verdict::Lost(Loss { go_on_at: 0, .. })));
         assert!(matches!(judged(8, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
         assert!(matches!(judged(12, 4, Some(8), id), Verdict::Lost(Loss { go_on_at: 8, .. })));
+        // It has grown again, and not yet to the position: what is new begins at the cut.
+        assert!(matches!(judged(9, 4, Some(6), id), Verdict::Lost(Loss { go_on_at: 6, .. })));
+        assert!(matches!(judged(9, 4, None, id), Verdict::Lost(Loss { go_on_at: 0, .. })));
+        // A leader that has lost some does not show yet all that it has.
+        assert!(matches!(judged(7, 4, Some(8), id), Verdict::NotYet(_)));
     }
 
     #[test]

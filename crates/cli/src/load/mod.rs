@@ -181,11 +181,12 @@ fn sum_up(shared: &Shared, started: Instant) {
     let (records, rejected) = (Stats::of(&stats.records), Stats::of(&stats.rejected));
     let rejects = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
     let seconds = started.elapsed().as_secs_f64();
-    if records > 0 {
-        shared.reporter.tell("summary", &format!("loaded {records} records{rejects} in {seconds:.1} s"));
-    } else {
-        shared.reporter.tell("summary", "nothing new to load");
-    }
+    let text = match records {
+        0 if Stats::of(&stats.failures) > 0 => "nothing was loaded".to_owned(),
+        0 => "nothing new to load".to_owned(),
+        _ => format!("loaded {records} records{rejects} in {seconds:.1} s"),
+    };
+    shared.reporter.tell("summary", &text);
 }
 
 async fn show_progress(shared: Arc<Shared>) {
@@ -219,13 +220,7 @@ async fn watch_topics(
         tokio::time::sleep(shared.client.config().metadata_max_age.max(Duration::from_millis(100))).await;
     }
     shared.reporter.tell("partitions", "a topic has new partitions");
-    commander.send_if_modified(|command| {
-        let is_running = *command == Command::Run;
-        if is_running {
-            *command = Command::Reload;
-        }
-        is_running
-    });
+    shared::reload(&commander);
 }
 
 /// Loads until the ends are reached, or somebody says that it is enough.
@@ -290,7 +285,7 @@ fn work(
         let worker = Worker::new(Arc::clone(shared), share, config.clone(), filled.clone());
         let commander = Arc::clone(commander);
         let work = move || {
-            worker.run().inspect_err(|_| {
+            worker.run(&commander).inspect_err(|_| {
                 // The others finish what they have.
                 commander.send_replace(Command::Stop);
             })

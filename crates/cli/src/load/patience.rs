@@ -124,8 +124,8 @@ impl Patience {
         let limited = async {
             let Some(deadline) = deadline else { return work.await };
             tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {
-                let unknown = || "PostgreSQL or the cluster has stopped answering".to_owned();
-                Err(Trouble::Passing(last.unwrap_or_else(unknown)))
+                let silent = if pulse.is_resting() { "the cluster" } else { "PostgreSQL" };
+                Err(Trouble::Passing(last.unwrap_or_else(|| format!("{silent} has stopped answering"))))
             })
         };
         let done = self.shared.unless_told(limited).await;

@@ -58,6 +58,11 @@ impl Pulse {
         done
     }
 
+    /// Whether it is somebody else that is waited for.
+    pub(super) fn is_resting(&self) -> bool {
+        self.since().silent.is_none()
+    }
+
     fn rest(&self) {
         *self.since() = Since::default();
     }

@@ -28,6 +28,17 @@ pub(super) enum Command {
     Stop,
 }
 
+/// What there is to load has changed: all end and begin anew, unless they shall stop.
+pub(super) fn reload(commander: &watch::Sender<Command>) {
+    commander.send_if_modified(|command| {
+        let is_running = *command == Command::Run;
+        if is_running {
+            *command = Command::Reload;
+        }
+        is_running
+    });
+}
+
 /// See the module.
 pub(super) struct Shared {
     pub(super) plan: Arc<Load>,

@@ -285,7 +285,9 @@ impl Loader {
                 }
                 Err(fault) => fault,
             };
-            self.execute("rollback to savepoint rows").await?;
+            // A savepoint is still there when it was rolled back to: the next one would be within it, and each such level
+            // holds a lock until the end.
+            self.execute("rollback to savepoint rows; release savepoint rows").await?;
             suspect = None;
             match fault {
                 Fault::Row { reason, .. } if until - from == 1 => {

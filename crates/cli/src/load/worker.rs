@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use kcopy_client::ConsumerConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     catalog::{self, Table},
@@ -26,12 +26,12 @@ use super::{
     reader::Reader,
     rejects::{DeadLetters, Reread},
     session::{self, Backend},
-    shared::{Command, Shared},
+    shared::{Command, Shared, reload},
     transact::Loader,
     trouble::Trouble,
     writer::write_all,
 };
-use crate::plan::OnError;
+use crate::plan::{End, OnError};
 
 /// One worker's work.
 pub(super) struct Worker {
@@ -57,17 +57,34 @@ impl Worker {
     ///
     /// # Errors
     /// What waiting does not mend, or has not mended within --timeout.
-    pub(super) fn run(mut self) -> Result<FilledColumns, String> {
+    pub(super) fn run(mut self, commander: &watch::Sender<Command>) -> Result<FilledColumns, String> {
         let mut patience = Patience::new(&self.shared);
         loop {
             match self.attempt(&mut patience) {
                 Ok(()) => return Ok(self.filled),
+                Err(Trouble::Missing(text)) if self.has_lost_a_partition() => {
+                    self.shared
+                        .reporter
+                        .tell("partitions", &format!("{text}: the topic was made anew with fewer"));
+                    reload(commander);
+                }
                 Err(trouble) => patience.take(trouble)?,
             }
             if *self.shared.command.borrow() != Command::Run {
                 return Ok(self.filled);
             }
         }
+    }
+
+    /// Whether a topic is there without a partition that it had: the partitions have to be found anew. Of brokers without
+    /// ids that would hide that it is another topic.
+    fn has_lost_a_partition(&self) -> bool {
+        let metadata = self.shared.client.metadata();
+        let is_lost = |it: &Assigned| {
+            let topic = metadata.topic(&it.topic).filter(|topic| topic.error.is_none() && topic.id.is_some());
+            topic.is_some_and(|topic| !topic.partitions.is_empty() && topic.partition(it.partition).is_none())
+        };
+        self.shared.plan.end == End::Follow && self.assigned.iter().any(is_lost)
     }
 
     /// From a new connection to the end of what there is to do, or to the first trouble.
