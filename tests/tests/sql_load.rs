@@ -308,10 +308,18 @@ fn what_the_positions_mean_is_checked() {
     assert!(error.message.contains("offset 2 is out of range"), "{error:?}");
     assert_eq!(loading.database.value("select next_offset from kcopy.offsets"), "2");
 
+    loading.database.execute("update kcopy.offsets set next_offset = 1");
+    let error = loading.error("'meaning', 'loaded'");
+    assert!(error.message.contains("and offsets 1 to 2 are gone"), "{error:?}");
+
     // Nothing is there yet.
     loading.database.execute("update kcopy.offsets set next_offset = 9, leader_epoch = null");
     let error = loading.error("'meaning', 'loaded'");
     assert!(error.message.contains("offset 9 is out of range"), "{error:?}");
+
+    // What the caller called start is no option.
+    let error = loading.error("'meaning', 'loaded', start => 'nowhere'");
+    assert!(error.message.starts_with("kcopy: \"nowhere\" is no position (expected "), "{error:?}");
 
     // Made anew, and grown beyond the position: only its id tells.
     loading.database.execute("update kcopy.offsets set next_offset = 2");

@@ -179,6 +179,7 @@ DECLARE
     hint text;
     context text;
     place text;
+    reason text;
     wrong_column text;
     wrong_constraint text;
     wrong_type text;
@@ -214,13 +215,15 @@ BEGIN
                 COLUMN = wrong_column, CONSTRAINT = wrong_constraint, DATATYPE = wrong_type,
                 TABLE = wrong_table, SCHEMA = wrong_schema;
         END IF;
-        IF taken ->> 'error' IS NOT NULL THEN
+        -- The caller named no option.
+        reason := regexp_replace(taken ->> 'error', '^--from: ', '');
+        IF reason IS NOT NULL THEN
             IF (taken ->> 'is_gap')::boolean THEN
-                RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING
+                RAISE EXCEPTION 'kcopy: %', reason USING
                     ERRCODE = 'external_routine_exception',
                     HINT = 'accept_loss => true goes on with what there is; kcopy.reset says where to go on';
             END IF;
-            RAISE EXCEPTION 'kcopy: %', taken ->> 'error' USING ERRCODE = 'external_routine_exception';
+            RAISE EXCEPTION 'kcopy: %', reason USING ERRCODE = 'external_routine_exception';
         END IF;
         -- What a shell says of a program that is not there, or that it may not run.
         IF unable ~ '(command not|could not be executed)' THEN

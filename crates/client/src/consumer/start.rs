@@ -109,8 +109,12 @@ pub(crate) fn out_of_range(offset: i64, log_start_offset: i64, end: i64) -> Erro
     } else {
         format!("the partition has {log_start_offset} to {}", end - 1)
     };
+    let gone = match log_start_offset - 1 {
+        last if last > offset => format!(", and offsets {offset} to {last} are gone"),
+        _ => String::new(),
+    };
     Error::broker_with_message(
         ErrorCode::OFFSET_OUT_OF_RANGE,
-        Some(&format!("offset {offset} is out of range: {has}")),
+        Some(&format!("offset {offset} is out of range: {has}{gone}")),
     )
 }
