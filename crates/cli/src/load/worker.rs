@@ -62,13 +62,14 @@ impl Worker {
         loop {
             match self.attempt(&mut patience) {
                 Ok(()) => return Ok(self.filled),
-                Err(Trouble::Missing(text)) if self.has_lost_a_partition() => {
-                    self.shared
-                        .reporter
-                        .tell("partitions", &format!("{text}: the topic was made anew with fewer"));
-                    reload(commander);
+                Err(trouble) => {
+                    let has_fewer = matches!(trouble, Trouble::Missing(_)) && self.has_lost_a_partition();
+                    patience.take(trouble)?;
+                    if has_fewer {
+                        self.shared.reporter.tell("partitions", "a topic has fewer partitions");
+                        reload(commander);
+                    }
                 }
-                Err(trouble) => patience.take(trouble)?,
             }
             if *self.shared.command.borrow() != Command::Run {
                 return Ok(self.filled);
