@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Timeout,
     /// The peer does not keep to the protocol.
     Protocol,
+    /// An answer is larger than `receive_message_max_bytes`. The next one would be as well.
+    AnswerTooLarge,
     /// The broker does not speak a version that is needed.
     UnsupportedVersion,
     /// The broker answered with this error code.
@@ -133,6 +135,11 @@ impl Error {
 
     fn inner(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
+    }
+
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Error {
+        self.inner().kind = kind;
+        self
     }
 
     /// Says which error lies behind.
@@ -377,6 +384,13 @@ impl From<DecodeError> for Error {
 
 impl From<FrameError> for Error {
     fn from(error: FrameError) -> Error {
+        if error.is_too_large() {
+            let FrameError { length, max_frame_bytes } = error;
+            let message = format!(
+                "an answer of {length} bytes is above receive.message.max.bytes, which is {max_frame_bytes}"
+            );
+            return Error::new(ErrorKind::AnswerTooLarge, message).with_source(error);
+        }
         Error::protocol(error.to_string()).with_source(error)
     }
 }

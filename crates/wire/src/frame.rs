@@ -177,6 +177,15 @@ impl FrameError {
             _ => None,
         }
     }
+
+    /// Whether it may well be a frame, and is only longer than what is taken.
+    pub fn is_too_large(&self) -> bool {
+        self.length >= 0 && self.other_protocol().is_none() && !self.is_text()
+    }
+
+    fn is_text(&self) -> bool {
+        self.length.to_be_bytes().iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n'))
+    }
 }
 
 impl fmt::Display for FrameError {
@@ -187,11 +196,16 @@ impl fmt::Display for FrameError {
             let plain = if protocol == "TLS" { "plain " } else { "" };
             return write!(f, "the peer speaks {protocol}, not the {plain}Kafka protocol");
         }
-        match &length.to_be_bytes() {
-            text if text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')) => {
-                write!(f, "the peer sends text that begins with \"{}\", not a frame", text.escape_ascii())
-            }
-            _ if *length < 0 => write!(f, "a frame cannot have the length {length}"),
+        if self.is_text() {
+            let text = length.to_be_bytes();
+            return write!(
+                f,
+                "the peer sends text that begins with \"{}\", not a frame",
+                text.escape_ascii()
+            );
+        }
+        match length {
+            ..0 => write!(f, "a frame cannot have the length {length}"),
             _ => write!(f, "a frame of {length} bytes is above the limit of {max_frame_bytes}"),
         }
     }
@@ -254,5 +268,8 @@ mod tests {
             let error = split(&mut BytesMut::from(bytes), 100).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }
+        let is_too_large = |length| FrameError { length, max_frame_bytes: 100 }.is_too_large();
+        let text = i32::from_be_bytes(*b"SSH-");
+        assert_eq!([101, i32::MAX, -1, text].map(is_too_large), [true, true, false, false]);
     }
 }

@@ -195,7 +195,10 @@ mod tests {
     #[tokio::test]
     async fn a_length_above_the_limit_is_an_error() {
         for (prefix, text) in [
-            (&b"\x7f\xff\xff\xff"[..], "a frame of 2147483647 bytes is above the limit of 1000"),
+            (
+                &b"\x7f\xff\xff\xff"[..],
+                "an answer of 2147483647 bytes is above receive.message.max.bytes, which is 1000",
+            ),
             (b"\xff\xff\xff\xff", "a frame cannot have the length -1"),
             (b"HTTP/1.1 400", "HTTP"),
         ] {

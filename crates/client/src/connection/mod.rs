@@ -267,7 +267,7 @@ impl Connection {
         let reason = reason.unwrap_or_else(|| Error::closed("connection"));
         // A later caller did not cause this: to him the connection is gone, whatever the first one met.
         let kind = match reason.kind() {
-            ErrorKind::Timeout | ErrorKind::Protocol => ErrorKind::Disconnected,
+            ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::AnswerTooLarge => ErrorKind::Disconnected,
             kind => kind,
         };
         let message = format!("the connection had ended: {}", reason.message());

@@ -113,9 +113,10 @@ fn explain(error: Error) -> Error {
         ErrorKind::Disconnected => error.prefixed(
             "the version negotiation failed; perhaps this is no Kafka broker, or one that expects TLS or SASL",
         ),
-        ErrorKind::Protocol if !is_explained => {
-            error.prefixed("the version negotiation failed; perhaps this is no Kafka broker")
-        }
+        // Lists of versions are short.
+        ErrorKind::Protocol | ErrorKind::AnswerTooLarge if !is_explained => error
+            .with_kind(ErrorKind::Protocol)
+            .prefixed("the version negotiation failed; perhaps this is no Kafka broker"),
         _ => error,
     }
 }

@@ -140,9 +140,13 @@ impl Driver {
         // First the reason, then the callers: whoever tries again must not find this connection open.
         self.shared.poison(error.clone());
         self.queue.close();
+        let mut error = error;
         for request in self.in_flight.drain(..) {
-            let error = error.clone().with_api(request.api, Some(request.version));
-            Answer::Frame(request.answer).fail(&error);
+            Answer::Frame(request.answer).fail(&error.clone().with_api(request.api, Some(request.version)));
+            if error.kind() == ErrorKind::AnswerTooLarge {
+                // That was the answer to this one; the others have only lost their connection.
+                error = error.with_kind(ErrorKind::Disconnected);
+            }
         }
         for sender in self.written.drain(..) {
             Answer::Written(sender).fail(&error);

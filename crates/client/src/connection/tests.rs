@@ -160,12 +160,39 @@ async fn hostile_answers_end_the_connection_with_the_reason() {
     check_hostile(b"\0\0\0\x04\0\0\0\x01", ErrorKind::Protocol, "malformed").await;
     check_hostile(b"\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0\0\xff\xff\xff", ErrorKind::Protocol, "malformed").await;
     check_hostile(b"\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0\0\x01\0\x09", ErrorKind::Protocol, "follow").await;
-    check_hostile(b"\x7f\xff\xff\xff\0\0\0\x01", ErrorKind::Protocol, "above the limit").await;
+    check_hostile(
+        b"\x7f\xff\xff\xff\0\0\0\x01",
+        ErrorKind::AnswerTooLarge,
+        "above receive.message.max.bytes",
+    )
+    .await;
     check_hostile(b"\xff\xff\xff\xf0", ErrorKind::Protocol, "cannot have the length").await;
     check_hostile(b"SSH-2.0-OpenSSH_9.2", ErrorKind::Protocol, "begins with \"SSH-\"").await;
     check_hostile(b"\0\0\x10\0\0\0\0\x01half", ErrorKind::Disconnected, "after 8 of 4096 bytes").await;
     check_hostile(b"\0\0", ErrorKind::Disconnected, "within the length").await;
     check_hostile(b"", ErrorKind::Disconnected, "while ListGroups was waited for").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_large_is_the_fault_of_its_question_alone() {
+    let (connection, rest) = start(async move |mut peer| {
+        peer.negotiate().await;
+        for _ in 0..2 {
+            peer.receive().await.unwrap();
+        }
+        peer.send(b"\0\x10\0\x01\0\0\0\x01").await;
+    })
+    .await;
+    let connection = connection.unwrap();
+    let (request, timeout) = (ListGroupsRequest::default(), Duration::from_secs(10));
+    let first = connection.send(&request, 3, timeout).await.unwrap();
+    let second = connection.send(&request, 3, timeout).await.unwrap();
+    rest.await;
+    let (first, second) = (first.await.unwrap_err(), second.await.unwrap_err());
+    let text = "an answer of 1048577 bytes is above receive.message.max.bytes, which is 1048576 \
+                (ListGroups v3, broker one:9092)";
+    assert_eq!((first.to_string().as_str(), first.is_retriable()), (text, false));
+    assert_eq!((second.kind(), second.is_retriable()), (ErrorKind::Disconnected, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +202,7 @@ async fn garbage_in_the_negotiation_is_named() {
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "the peer speaks HTTP".to_owned()),
         (b"\x15\x03\x01\0\x02\x02\x46", "the peer speaks TLS".to_owned()),
         (b"E\0\0\0\x89SFATAL\0", "the peer speaks PostgreSQL's protocol".to_owned()),
-        (b"\x4a\0\0\0\x0a5.7.44\0", format!("{is_none}a frame of 1241513984 bytes")),
+        (b"\x4a\0\0\0\x0a5.7.44\0", format!("{is_none}an answer of 1241513984 bytes")),
         (b"220 ready\r\n", format!("{is_none}the peer sends text that begins with \"220 \"")),
         (b"\0\0\0\x02\0\0", format!("{is_none}malformed frame")),
         (b"\0\0\0\x08\0\0\0\0\0\0\xff\xff", format!("{is_none}malformed ApiVersionsResponse")),
