@@ -113,6 +113,13 @@ impl<'a> Job<'a> {
         Ok((self.finish(child)?, bytes))
     }
 
+    /// Runs it and returns what it writes to stderr.
+    pub(crate) fn told(self) -> Result<String> {
+        let child = self.spawn(Stdio::null())?;
+        self.finish(child)?;
+        self.stderr()
+    }
+
     /// Starts it with a pipe for stdin; what it writes to stdout is thrown away.
     pub(crate) fn start(self) -> Result<Started<'a>> {
         let child = self.spawn_with(Stdio::piped(), Stdio::null())?;

@@ -1,6 +1,6 @@
 //! Our broker itself: how soon it answers, what it holds, and how fast kcat is on it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{compared, partitions_text, rate};
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 
 const READY_MILLISECONDS: f64 = 5.0;
 const MEMORY_FOR_EACH_BYTE: f64 = 1.2;
+/// No answer without records has so many bytes.
+const EMPTY_ANSWER: u64 = 1_000;
 
 /// Alone, and beside Apache Kafka where it is there.
 pub(super) fn run(lab: &Lab, kafka: Option<&Server>, report: &mut Report) -> Result<()> {
@@ -70,6 +72,7 @@ fn memory(lab: &Lab) -> Result<Row> {
 fn kcat_on_both(lab: &Lab, kafka: &Server, partitions: u32, report: &mut Report) -> Result<()> {
     let ours = Server::ours()?;
     let (mut produced, mut consumed) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut waited = [Vec::new(), Vec::new()];
     for number in 0..lab.options.pairs {
         for (index, server) in [kafka, &ours].into_iter().enumerate() {
             let topic = server.create_topic(lab, partitions)?;
@@ -80,8 +83,10 @@ fn kcat_on_both(lab: &Lab, kafka: &Server, partitions: u32, report: &mut Report)
             // With its default kcat fetches nothing for a second whenever 100,000 messages lie ready: its own pauses would
             // be measured, and a faster broker causes more of them.
             let consume =
-                lab.consume(Side::Kcat, server, &topic).args(&["-X", "queued.min.messages=10000000"]);
-            consumed[index].push(consume.run()?);
+                || lab.consume(Side::Kcat, server, &topic).args(&["-X", "queued.min.messages=10000000"]);
+            consumed[index].push(consume().run()?);
+            let told = consume().args(&["-d", "protocol"]).told()?;
+            waited[index].push(waited_for_records(&told).context("kcat tells of no answer with records")?);
             server.delete_topic(&topic)?;
         }
     }
@@ -91,5 +96,55 @@ fn kcat_on_both(lab: &Lab, kafka: &Server, partitions: u32, report: &mut Report)
         let (cell, runs) = (rate(lab.options.records), (&*theirs, &*ours));
         report.push(compared(scenario, "kcopy broker", kafka.name(), runs, cell, targets));
     }
+    let [theirs, ours] = waited;
+    let cell = |millis: &[f64]| Cell {
+        value: median(millis.iter().copied()),
+        unit: Unit::Milliseconds,
+        cpu_seconds: None,
+    };
+    report.push(Row {
+        scenario: format!("kcat waits for records, {}", partitions_text(partitions)),
+        broker: "kcopy broker".to_owned(),
+        against: kafka.name().to_owned(),
+        theirs: Some(cell(&theirs)),
+        ours: cell(&ours),
+        wall: Some(median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours))),
+        cpu: None,
+        targets: vec![Target::MoreThan(Measure::Wall, 1.0)],
+    });
     Ok(())
+}
+
+/// The milliseconds between kcat's requests and the answers that brought it records, all in all: the part of its time
+/// that is the broker's. It tells them itself, as in "Received FetchResponse (v11, 1000018 bytes, CorrId 9, rtt 0.27ms)".
+fn waited_for_records(told: &str) -> Option<f64> {
+    let mut sum = None;
+    for line in told.lines() {
+        let Some((_, answer)) = line.split_once("Received FetchResponse (") else { continue };
+        let parts: Vec<&str> = answer.trim_end_matches(')').split(", ").collect();
+        let [_, bytes, _, time] = parts[..] else { continue };
+        let bytes: u64 = bytes.strip_suffix(" bytes")?.parse().ok()?;
+        let millis: f64 = time.strip_prefix("rtt ")?.strip_suffix("ms")?.parse().ok()?;
+        if bytes > EMPTY_ANSWER {
+            *sum.get_or_insert(0.0) += millis;
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_with_records_count() {
+        let line = |bytes, millis| {
+            format!(
+                "%7|1.5|RECV|c#1| [thrd:b]: b/1: Received FetchResponse (v11, {bytes} bytes, CorrId 9, rtt {millis}ms)\n"
+            )
+        };
+        let told = line(1_000_018, 0.25) + "%7|another\n" + &line(60, 500.0) + &line(5_000, 1.5);
+        assert_eq!(waited_for_records(&told), Some(1.75));
+        assert_eq!(waited_for_records("%7|another"), None);
+    }
 }
