@@ -16,11 +16,13 @@ pub(super) struct Table {
     pub(super) columns: Vec<TableColumn>,
     /// The columns of its primary key.
     pub(super) key: Vec<String>,
+    pub(super) is_partitioned: bool,
     /// COPY does not obey row security: rows go through a stage.
     pub(super) has_row_security: bool,
     /// Triggers may change a row before it is checked.
     pub(super) has_row_triggers: bool,
-    /// Changes whenever a column does, or whether there are such triggers, or whether row security is.
+    /// Changes whenever a column or the primary key does, or whether there are such triggers, row security, or partitions
+    /// whose rows would not share the fate of the positions.
     pub(super) fingerprint: String,
 }
 
@@ -30,6 +32,8 @@ pub(super) struct TableColumn {
     pub(super) name: String,
     /// The type's name, domains replaced by what they are based on, enums as `enum(OID)`.
     pub(super) type_name: String,
+    /// What a domain is made of, as SQL names it.
+    pub(super) domain_base: Option<String>,
     pub(super) not_null: bool,
     /// PostgreSQL computes it: nothing can be written.
     pub(super) is_generated: bool,
@@ -55,8 +59,9 @@ const ROW_TRIGGERS: &str = "\
 exists (select from pg_catalog.pg_trigger g where g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))";
 
+/// Partitions whose rows would be gone after a crash, or are elsewhere; `$` is the table's OID.
 const UNFIT_PARTITIONS: &str = "\
-select t.relid::text, c.relkind::text from pg_catalog.pg_partition_tree($1::oid::regclass) t
+select t.relid::text, c.relkind::text from pg_catalog.pg_partition_tree($::oid::regclass) t
 join pg_catalog.pg_class c on c.oid = t.relid
 where c.relkind = 'f' or c.relpersistence <> 'p' order by 1 limit 1";
 
@@ -71,6 +76,7 @@ select a.attname::text,
        case when t.typtype = 'e' then 'enum(' || t.oid || ')'
             when e.typtype = 'e' then 'enum(' || e.oid || ')[]'
             else pg_catalog.format_type(base.typid, base.typmod) end,
+       case when base.typid <> a.atttypid then pg_catalog.format_type(base.typid, base.typmod) end,
        base.not_null, a.attgenerated <> '',
        a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false),
        d.adbin is not null
@@ -84,7 +90,9 @@ order by a.attnum";
 const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
    a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text
-   || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text)
+   || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text
+   || coalesce((select i.indkey::text from pg_catalog.pg_index i where i.indrelid = $ and i.indisprimary), '')
+   || exists ({unfit_partitions})::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
  where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
 
@@ -98,8 +106,10 @@ where i.indrelid = $1 and i.indisprimary order by k.at";
 pub(super) fn fingerprints(tables: &[&Table]) -> String {
     let one = |table: &&Table| {
         let name = table.name.replace('\'', "''");
-        let fingerprint =
-            FINGERPRINT.replace("{row_triggers}", ROW_TRIGGERS).replace('$', &table.oid.to_string());
+        let fingerprint = FINGERPRINT
+            .replace("{row_triggers}", ROW_TRIGGERS)
+            .replace("{unfit_partitions}", UNFIT_PARTITIONS)
+            .replace('$', &table.oid.to_string());
         format!(
             "select pg_catalog.to_regclass('{name}')::oid = {} as is_same, {fingerprint} as fingerprint",
             table.oid
@@ -132,7 +142,8 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         ("r" | "p", _) => return refuse("a temporary table"),
         _ => return Err(Trouble::Final(format!("{name} is no table: rows cannot be copied into it"))),
     }
-    if let Some(unfit) = client.query_opt(UNFIT_PARTITIONS, &[&oid]).await.map_err(failed)? {
+    let unfit = UNFIT_PARTITIONS.replace('$', &oid.to_string());
+    if let Some(unfit) = client.query_opt(&unfit, &[]).await.map_err(failed)? {
         let (partition, kind): (String, String) = (unfit.get(0), unfit.get(1));
         let what = if kind == "f" { "foreign" } else { "unlogged or temporary" };
         return refuse(&format!("a table with the {what} partition {partition}"));
@@ -141,10 +152,11 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
     let columns = columns.iter().map(|row| TableColumn {
         name: row.get(0),
         type_name: row.get(1),
-        not_null: row.get(2),
-        is_generated: row.get(3),
-        is_numbered: row.get(4),
-        has_default: row.get(5),
+        domain_base: row.get(2),
+        not_null: row.get(3),
+        is_generated: row.get(4),
+        is_numbered: row.get(5),
+        has_default: row.get(6),
     });
     let columns: Vec<TableColumn> = columns.collect();
     let key = client.query(KEY, &[&oid]).await.map_err(failed)?;
@@ -154,6 +166,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         relation: row.get(6),
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
+        is_partitioned: kind == "p",
         has_row_security: row.get(4),
         has_row_triggers: row.get(5),
         fingerprint: String::new(),

@@ -17,8 +17,19 @@ pub(super) struct Destination {
     pub(super) copy: Statement,
     /// What COPY fills, as PostgreSQL's errors name it: without its schema, and without quotes.
     pub(super) goal: String,
-    /// Where rows go first, and what moves them into the table.
-    pub(super) stage: Option<(String, Statement)>,
+    /// Where rows go first.
+    pub(super) stage: Option<Stage>,
+}
+
+/// A temporary table, and what moves rows out of it.
+pub(super) struct Stage {
+    /// All of them.
+    pub(super) merge: Statement,
+    /// Those that are numbered from $1 to $2: the SQL, and the statement once it was needed.
+    pub(super) merge_piece: String,
+    pub(super) piece: Option<Statement>,
+    /// Makes the index by which these are found.
+    pub(super) index: String,
 }
 
 impl Destination {
@@ -48,13 +59,23 @@ impl Destination {
             into = format!("pg_temp.{goal}");
             more = marks.list();
             let make = format!(
-                "create temp table {goal} on commit delete rows as select {columns}{} from {} with no data",
+                "create temp table {goal} on commit delete rows as select {}{} from {} with no data",
+                stage_columns(&table, &layout, marks),
                 marks.definitions(),
                 table.name
             );
             client.batch_execute(&make).await.map_err(failed)?;
-            let merge = merge_sql(plan, &table, &layout, marks, &into);
-            stage = Some((into.clone(), client.prepare(&merge).await.map_err(failed)?));
+            let ordinal = quoted(&marks.ordinal);
+            let piece = format!("{into} where {ordinal} between $1 and $2");
+            stage = Some(Stage {
+                merge: client
+                    .prepare(&merge_sql(plan, &table, &layout, marks, &into))
+                    .await
+                    .map_err(failed)?,
+                merge_piece: merge_sql(plan, &table, &layout, marks, &piece),
+                piece: None,
+                index: format!("create index if not exists {goal}_{} on {into} ({ordinal})", marks.ordinal),
+            });
         }
         let copy =
             format!("copy {into} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
@@ -63,7 +84,20 @@ impl Destination {
     }
 }
 
-/// From the stage into the table, in the order in which the rows came, so that identities follow it too; the last
+/// What a stage takes from the table. A tombstone has NULL where a domain may refuse it, so there a stage has what domains
+/// are made of; the table asks them.
+fn stage_columns(table: &Table, layout: &Layout, marks: &StageColumns) -> String {
+    let column = |name: &str| {
+        let name_quoted = quoted(name);
+        match table.column(name).and_then(|column| column.domain_base.as_ref()) {
+            Some(base) if marks.tombstone.is_some() => format!("{name_quoted}::{base} as {name_quoted}"),
+            _ => name_quoted,
+        }
+    };
+    layout.names().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// From the stage, or a part of it, into the table, in the order in which the rows came, so that identities follow it too; the last
 /// of equal keys wins.
 fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, stage: &str) -> String {
     let ordinal = quoted(&marks.ordinal);
@@ -92,9 +126,15 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, 
             let tombstone = quoted(tombstone);
             let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
             let same = same.join(" and ");
+            // Rows that an inheriting table has are not the table's own.
+            let only = if table.is_partitioned { "" } else { "only " };
             (
-                format!(", gone as (delete from {name} t using last where last.{tombstone} and {same})"),
-                format!(" where not {tombstone}"),
+                format!(
+                    ", gone as (delete from {only}{name} t using last where last.{tombstone} and {same} returning 1)"
+                ),
+                // Looked at, so that it makes room first: a column that is unique beside the key may get a value that
+                // goes.
+                format!(" where not {tombstone} and (select count(*) from gone) >= 0"),
             )
         }
     };

@@ -17,7 +17,7 @@ pub(super) struct RowEncoder {
     columns: Vec<Filled>,
     refuses_nulls: bool,
     stage: Option<StageColumns>,
-    /// How many rows were written: the next one's place among them.
+    /// The next row's place in its batch.
     ordinal: i64,
 }
 
@@ -225,7 +225,6 @@ impl RowEncoder {
         let marks_tombstones = self.stage.as_ref().is_some_and(|stage| stage.tombstone.is_some());
         let is_tombstone = marks_tombstones && record.value.is_none();
         if self.refuses_nulls
-            && self.format == Format::Binary
             && let Some(column) = self.missing(&out[start..], is_tombstone)
         {
             let hint = match column.has_default {
@@ -248,18 +247,23 @@ impl RowEncoder {
     /// The first column that is NULL and must not be. Of a tombstone only the key counts.
     #[inline]
     fn missing(&self, row: &[u8], is_tombstone: bool) -> Option<&Filled> {
+        let is_refused = |column: &Filled| column.is_key || column.refuses_null && !is_tombstone;
+        if self.format != Format::Binary {
+            // Tabs within values are escaped.
+            let fields = row.strip_suffix(b"\n").unwrap_or(row).split(|byte| *byte == b'\t');
+            let mut fields = self.columns.iter().zip(fields);
+            return fields
+                .find(|(column, field)| *field == b"\\N" && is_refused(column))
+                .map(|(column, _)| column);
+        }
         let mut rest = row.get(2..)?;
         for column in &self.columns {
             let (length, tail) = rest.split_first_chunk::<4>()?;
             let length = i32::from_be_bytes(*length);
-            if length < 0 {
-                if column.is_key || column.refuses_null && !is_tombstone {
-                    return Some(column);
-                }
-                rest = tail;
-            } else {
-                rest = tail.get(length as usize..)?;
+            if length < 0 && is_refused(column) {
+                return Some(column);
             }
+            rest = tail.get(usize::try_from(length).unwrap_or(0)..)?;
         }
         None
     }
@@ -288,6 +292,11 @@ impl RowEncoder {
             }
         }
         self.ordinal += 1;
+    }
+
+    /// The next row is the first one of another batch.
+    pub(super) fn begin_batch(&mut self) {
+        self.ordinal = 0;
     }
 
     /// What comes before the first row.

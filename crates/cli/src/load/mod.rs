@@ -13,7 +13,7 @@
 //! | `pulse`, `locks` | a server that says nothing; who holds what is waited for |
 //! | `reader`, `writer` | records into batches, batches into the database |
 //! | `batch` | what goes into one transaction |
-//! | `transact`, `destination` | one batch, one transaction; the statements that fill a table |
+//! | `transact`, `fill`, `destination` | one batch, one transaction; its rows in one table; the statements for that |
 //! | `rejects` | records that a table cannot take |
 //! | `shared` | what workers share: counters, events |
 //! | `service`, `metrics`, `mirror` | signals, systemd, Prometheus, positions in a Kafka group |
@@ -26,6 +26,7 @@ mod catalog;
 mod create;
 mod destination;
 mod encode;
+mod fill;
 mod filled;
 mod locks;
 mod loss;

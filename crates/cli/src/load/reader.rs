@@ -240,6 +240,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         self.check_topics(&batch)?;
+        self.encoders.iter_mut().for_each(RowEncoder::begin_batch);
         for (bytes, origins) in &mut self.rows {
             let (size, count) = (bytes.len(), origins.len());
             batch.tables.push(TableRows {
