@@ -126,6 +126,23 @@ fn a_run_with_an_end_ends_where_postgresql_says_nothing() {
 }
 
 #[test]
+fn a_batch_that_takes_long_is_committed_as_long_as_postgresql_answers() {
+    let (mut setting, topic) = setting();
+    // Each attempt takes a while, and there are more than fit into the time for one answer.
+    setting.database.execute("create table slow(n int4 primary key, check (n = 1 or pg_sleep(0.4) is null))");
+    setting.produce(&topic, &lines(0, 20));
+    let upsert = [&topic, "--into", "slow", "--mode", "upsert", "--on-error", "skip", "--follow"];
+    let load = setting.start(&upsert);
+    let is_writing = format!("select count(*) > 0 {LOADERS} and wait_event = 'PgSleep'");
+    setting.wait_for(&is_writing, "t");
+    load.signal(Signal::TERM);
+    let started = Instant::now();
+    let ended = load.finish().expect_code(143);
+    assert!(started.elapsed() > Duration::from_secs(8), "{:?}: {ended:?}", started.elapsed());
+    assert_eq!(setting.database.value("select next_offset || ' ' || rows from kcopy.offsets"), "20 1");
+}
+
+#[test]
 fn a_signal_ends_a_load_whose_backend_is_stopped() {
     let (mut setting, topic) = setting();
     setting.database.execute("insert into gate values (true)");

@@ -79,6 +79,11 @@ impl Pulse {
         self.since().silent.is_some_and(|since| since.elapsed() > self.limit)
     }
 
+    /// Whether it is waited for, and has said something in this time.
+    pub(super) fn was_heard_within(&self, time: Duration) -> bool {
+        self.since().silent.is_some_and(|since| since.elapsed() < time)
+    }
+
     /// Does `work`, which says with [`Pulse::beat`] that it gets on.
     ///
     /// # Errors

@@ -62,13 +62,21 @@ impl Signals {
         commander.send_replace(Command::Stop);
         let second = tokio::select! {
             number = self.next() => number,
-            () = tokio::time::sleep(GRACE) => {
+            () = patience(&shared) => {
                 let text = format!("what was read could not be committed within {GRACE:?}: the next run loads it");
                 shared.reporter.tell("given_up", &text);
                 number
             }
         };
         std::process::exit(128 + second);
+    }
+}
+
+/// Lasts for as long as a run that shall end is waited for: a batch may take its time, as long as PostgreSQL answers.
+async fn patience(shared: &Shared) {
+    tokio::time::sleep(GRACE).await;
+    while shared.was_heard_within(GRACE) {
+        tokio::time::sleep(GRACE / 16).await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use kcopy_client::{Client, wire::Str};
@@ -65,6 +66,12 @@ impl Shared {
     pub(super) fn is_silent(&self) -> bool {
         let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
         pulses.iter().filter_map(Weak::upgrade).any(|pulse| pulse.is_silent())
+    }
+
+    /// Whether PostgreSQL, which somebody is waiting for, has said something in this time.
+    pub(super) fn was_heard_within(&self, time: Duration) -> bool {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.iter().filter_map(Weak::upgrade).any(|pulse| pulse.was_heard_within(time))
     }
 
     /// Does `work`, unless there is a command first.
