@@ -323,7 +323,11 @@ fn is_about_data(error: &tokio_postgres::Error, goal: Option<&str>) -> bool {
         // A value may be no name of anything there is. Where COPY itself does not say so, it is a trigger, or the table,
         // that is wrong for all rows.
         let context = error.where_().unwrap_or_default();
-        return goal.is_some_and(|goal| context.starts_with(&format!("COPY {goal}, ")));
+        // In some languages the table comes first.
+        let is_alone = !context.contains('\n');
+        return goal.is_some_and(|goal| {
+            context.starts_with(&format!("COPY {goal}, ")) || is_alone && context.contains(goal)
+        });
     }
     !OTHERS.iter().any(|class| code.starts_with(class))
 }
