@@ -148,3 +148,47 @@ fn client_encoding_needs_its_name() {
     assert_eq!(database.count(&load), 1);
     assert_eq!(database.value("select length(value) from loaded"), "1");
 }
+
+/// What arrives is what was sent, or the run fails: in which IntervalStyle a session writes, nobody tells us.
+#[test]
+fn intervals_arrive_whatever_style_they_are_written_in() {
+    let broker = Broker::start();
+    let mut database = Database::create();
+    let bootstrap = broker.bootstrap();
+    // The last two are of one sign and of two fields: sql_standard writes one minus for both.
+    let intervals = "array['0', '1 day', '-1 mons', '-4:05:06.7', '1 year 2 mons', '-1 years -2 mons', '3 days 04:05:06',
+         '1 mon -3 days', '-1 mons +3 days 04:05:06', '-1 mons -3 days -04:05:06', '1 year -04:05:06', '-3 days +04:00:00',
+         '-3 days -04:05:06', '-1 days -00:00:01']::interval[]";
+    database.execute("create table back(i interval)");
+    for (style, format) in ["postgres", "postgres_verbose", "iso_8601", "sql_standard"]
+        .into_iter()
+        .flat_map(|style| ["text", "csv"].map(|format| (style, format)))
+    {
+        let topic = broker.create(&format!("intervals-{style}-{format}"), 1);
+        database.execute(&format!("truncate back; set intervalstyle = {style}"));
+        let out = |which: &str, columns: &str, value: &str| {
+            format!(
+                "copy (select {value} from unnest({intervals}) with ordinality u(i, n) where {which}) to program \
+                 'kcopy produce -q -b {bootstrap} --format {format} --columns \"{columns}\" {topic}' (format {format})"
+            )
+        };
+        let refused = if style == "sql_standard" { 2 } else { 0 };
+        for n in 15 - refused..15 {
+            for (columns, value) in [("i interval", "i"), ("key interval", "i"), ("i interval[]", "array[i]")]
+            {
+                database.error(&out(&format!("n = {n}"), columns, value));
+                let log = database.server_log();
+                assert!(log.contains("set intervalstyle = postgres or iso_8601"), "{style} {format}: {log}");
+            }
+        }
+        assert_eq!(database.count(&out(&format!("n < {}", 15 - refused), "i interval", "i")), 14 - refused);
+        database.execute(&format!(
+            "reset intervalstyle; copy back from program \
+             'kcopy consume -q -b {bootstrap} --columns \"i interval = value.i\" {topic}'"
+        ));
+        let kept = format!("select array_agg(i) = ({intervals})[:{}] from back", 14 - refused);
+        assert_eq!(database.value(&kept), "t", "{style} {format}");
+    }
+    // A column without a type is text, which means to us what it means to PostgreSQL.
+    assert_eq!(database.value("select '-3 4:05:06'::interval"), "-3 days +04:05:06");
+}

@@ -360,7 +360,7 @@ impl Room {
             }
             _ => {
                 self.typed.clear();
-                column_type.parse(text, &mut self.typed).map_err(refuse)?;
+                column_type.parse_written(text, &mut self.typed).map_err(refuse)?;
                 Ok(Value::Typed(None))
             }
         }

@@ -506,6 +506,24 @@ fn typed_columns_become_json_of_their_kind() {
 }
 
 #[test]
+fn an_interval_that_depends_on_a_setting_is_refused() {
+    for (columns, field) in [
+        ("key, i interval", "-3 4:05:06"),
+        ("key interval(0)", "-3 4:05:06"),
+        ("key, i interval[]", "{1,\"-3 4:05:06\"}"),
+    ] {
+        let (key, value) = if columns.starts_with("key,") { ("k\t", field) } else { ("", field) };
+        check_error(
+            &options(Format::Text, columns),
+            format!("{key}{value}\n").as_bytes(),
+            "its signs depend on IntervalStyle: set intervalstyle = postgres or iso_8601",
+        );
+    }
+    let fine = options(Format::Text, "value interval");
+    check_pairs(&fine, b"+1-2 -3 +4:05:06\n", &[(None, Some(b"1 year 2 mons -3 days +04:05:06"))]);
+}
+
+#[test]
 fn json_lines_say_what_is_wrong() {
     let json = FormatOptions::new(Format::Json);
     for (input, expected) in [

@@ -16,9 +16,13 @@ const RAGGED: Refusal = "arrays within an array must be of equal length";
 const TOO_DEEP: Refusal = "more than 6 dimensions";
 const CORRUPT: Refusal = "not a binary array";
 
+/// What reads the text of an element.
+pub(super) type ReadElement = fn(&Type, &[u8], &mut Vec<u8>) -> Result<(), Refusal>;
+
 /// An array that is being written, element by element.
 pub(super) struct Builder<'a> {
     element: &'a Type,
+    read: ReadElement,
     out: &'a mut Vec<u8>,
     start: usize,
     /// How many are in the array that is open at each depth, and how many there were in those before it.
@@ -38,6 +42,7 @@ impl<'a> Builder<'a> {
         out.resize(start + MAX_HEADER_LEN, 0);
         Builder {
             element,
+            read: Type::parse,
             out,
             start,
             counts: [0; MAX_DIMENSIONS],
@@ -101,8 +106,8 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn text(&mut self, text: &[u8]) -> Result<(), Refusal> {
-        let element = self.element;
-        self.value(|out| element.parse(text, out))
+        let (element, read) = (self.element, self.read);
+        self.value(|out| read(element, text, out))
     }
 
     pub(super) fn value(
@@ -146,8 +151,14 @@ impl<'a> Builder<'a> {
 }
 
 /// Appends the binary form of a literal such as `{1,NULL,"a b"}` or `[2:3]={1,2}`.
-pub(super) fn parse(element: &Type, text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+pub(super) fn parse(
+    element: &Type,
+    text: &[u8],
+    out: &mut Vec<u8>,
+    read: ReadElement,
+) -> Result<(), Refusal> {
     let mut builder = Builder::new(element, out);
+    builder.read = read;
     let mut rest = trim(text);
     let mut bounds = Vec::new();
     while let [b'[', after @ ..] = rest {

@@ -61,9 +61,20 @@ impl Type {
             Type::Inet => network::parse(text, false, out)?,
             Type::Cidr => network::parse(text, true, out)?,
             Type::Macaddr => out.extend_from_slice(&network::parse_macaddr(text)?),
-            Type::Array(element) => array::parse(element, text, out)?,
+            Type::Array(element) => array::parse(element, text, out, Type::parse)?,
         }
         Ok(())
+    }
+
+    /// As [`parse`](Self::parse), for text that another session wrote: what its settings decide about is refused.
+    pub(crate) fn parse_written(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match self {
+            Type::Interval(_) if interval::depends_on_style(text) => Err(
+                "its signs depend on IntervalStyle: set intervalstyle = postgres or iso_8601 where it is written",
+            ),
+            Type::Array(element) => array::parse(element, text, out, Type::parse_written),
+            _ => self.parse(text, out),
+        }
     }
 
     /// An integer within the range of the type.

@@ -7,6 +7,7 @@ mod words;
 use self::sum::Sum;
 use super::{
     Refusal,
+    fields::{Fields, Kind},
     moment::{put_clock, round},
 };
 use crate::number::put_i64;
@@ -50,6 +51,18 @@ pub(super) fn parse(text: &[u8], precision: Option<u8>) -> Result<Interval, Refu
         return Err(OUT_OF_RANGE_BEFORE_15);
     }
     Ok(Interval { micros, ..interval })
+}
+
+/// Whether a first minus negates the numbers behind it as well, as it does with `IntervalStyle = sql_standard` where none
+/// of these has a sign: `-3 4:05:06`. No other style writes such a text.
+pub(super) fn depends_on_style(text: &[u8]) -> bool {
+    let Ok(fields) = Fields::of(text).and_then(Fields::all) else { return false };
+    let Some((first, others)) = fields.split_first() else { return false };
+    let is_signed = |kind| matches!(kind, Kind::Signed | Kind::SignedWord);
+    is_signed(first.kind)
+        && first.is_negative
+        && others.iter().any(|field| field.kind != Kind::Word)
+        && !others.iter().any(|field| is_signed(field.kind))
 }
 
 /// Appends it as `IntervalStyle = postgres` does.
@@ -187,6 +200,31 @@ mod tests {
             "178956970 years 7 mons 2147483647 days 2562047788:00:54.775807",
         ] {
             assert!(convert(wrong).is_err(), "{wrong}: {:?}", convert(wrong));
+        }
+    }
+
+    #[test]
+    fn a_first_minus_may_be_for_all() {
+        for text in ["-3 4:05:06", "-1 day 2 hours", " - 1-2 3 4:05:06", "-1-2 3", "-3 0:00:00"] {
+            assert!(depends_on_style(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "-4:05:06",
+            "-1-2",
+            "-3 days",
+            "3 4:05:06",
+            "-1-2 -3 -4:05:06",
+            "-1-2 +3 -4:05:06",
+            "+1-2 -3 +4:05:06",
+            "-1 days +02:00:00",
+            "-1 mons +3 days 04:05:06",
+            "@ 3 days -4 hours ago",
+            "P-3DT4H",
+            "-infinity",
+            "-3 (",
+        ] {
+            assert!(!depends_on_style(text.as_bytes()), "{text}");
         }
     }
 
