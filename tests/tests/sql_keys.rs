@@ -94,3 +94,45 @@ fn a_key_that_is_too_long_is_refused_in_tombstones_too() {
         assert_eq!(loading.load(&format!("{call}, on_error => 'skip'")), ["0|0|1|1"], "{ty}");
     }
 }
+
+#[test]
+fn columns_with_names_of_ours_are_columns_like_others() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("named", 1);
+    loading.produce(&topic, 0, &["a\t1", "b\t2", "a\t3", "b\t\\N"]);
+    let names =
+        ["kcopy_offset", "kcopy_partition", "kcopy_tombstone", "kcopy_row", "kcopy0_offset", "kcopy1_"];
+    let defined = names.map(|name| format!("{name} text")).join(", ");
+    let filled = names.map(|name| format!("{name} = value")).join(", ");
+    for on_error in ["fail", "skip"] {
+        loading.database.execute(&format!(
+            "drop table if exists t; create table t(kcopy_value text primary key, {defined})"
+        ));
+        let call = format!(
+            "'{topic}', 't', columns => 'kcopy_value = key, {filled}', mode => 'upsert', on_error => '{on_error}'"
+        );
+        assert_eq!(loading.load(&call), ["0|4|0|4"], "{on_error}");
+        assert_eq!(loading.database.rows("select * from t"), ["a|3|3|3|3|3|3"], "{on_error}");
+    }
+}
+
+#[test]
+fn a_tombstone_deletes_no_row_of_another_table() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("children", 1);
+    loading.produce(&topic, 0, &["a\t1", "b\t2", "a\t\\N"]);
+    for (made, kept) in [
+        ("create table t(k text primary key, v text); create table child() inherits (t); insert into child values ('a', '0')",
+         vec!["a|0", "b|2"]),
+        ("create table t(k text primary key, v text) partition by list (k); create table child partition of t default;
+          insert into t values ('a', '0')", vec!["b|2"]),
+    ] {
+        for on_error in ["fail", "skip"] {
+            loading.database.execute("drop table if exists t cascade");
+            loading.database.execute(made);
+            let call = format!("'{topic}', 't', columns => 'k = key, v = value', mode => 'upsert', on_error => '{on_error}'");
+            assert_eq!(loading.load(&call), ["0|3|0|3"], "{on_error}");
+            assert_eq!(loading.database.rows("select * from t order by k"), kept, "{on_error}");
+        }
+    }
+}

@@ -224,6 +224,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     relation text;
+    own_rows text;
+    own_prefix text;
+    attempt int4 := 0;
     source text;
     key_names text[];
     equals text[];
@@ -235,7 +238,9 @@ DECLARE
     ordered text;
     assigned text;
 BEGIN
-    SELECT format('%I.%I', nspname, relname) INTO relation
+    -- Children by inheritance are other tables, which no INSERT fills and no key is for; partitions are the table itself.
+    SELECT format('%I.%I', nspname, relname), format(CASE relkind WHEN 'p' THEN '%I.%I' ELSE 'ONLY %I.%I' END, nspname, relname)
+      INTO relation, own_rows
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = target;
     SELECT string_agg(quote_ident(names[n]), ', ' ORDER BY n),
            string_agg(format('%s%s AS %I', kcopy.staged(n, is_escaped), casts[n], names[n]), ', ' ORDER BY n)
@@ -280,19 +285,26 @@ BEGIN
       INTO selected FROM generate_subscripts(names, 1) n;
     SELECT string_agg(format('%1$I = excluded.%1$I', name), ', ') INTO assigned
       FROM unnest(names) name WHERE name <> ALL (key_names);
+    -- Beside the target's columns stand ours, by names that it has not.
+    LOOP
+        own_prefix := 'kcopy' || attempt || '_';
+        EXIT WHEN NOT EXISTS (SELECT FROM unnest(names) name WHERE starts_with(name, own_prefix));
+        attempt := attempt + 1;
+    END LOOP;
     source := format(
-        'SELECT DISTINCT ON (%1$s) * FROM (SELECT %2$s, kcopy_partition, kcopy_offset, kcopy_value IS NULL AS kcopy_tombstone'
-        ' FROM pg_temp.%3$I%4$s) staged ORDER BY %1$s, kcopy_partition DESC, kcopy_offset DESC',
-        ordered, selected, stage, range);
+        'SELECT DISTINCT ON (%1$s) * FROM (SELECT %2$s, kcopy_partition AS %5$I, kcopy_offset AS %6$I, kcopy_value IS NULL AS %7$I'
+        ' FROM pg_temp.%3$I%4$s) staged ORDER BY %1$s, %5$I DESC, %6$I DESC',
+        ordered, selected, stage, range, own_prefix || 'partition', own_prefix || 'offset',
+        own_prefix || 'tombstone');
     RETURN ARRAY[
         format('SELECT kcopy.check_keys(%s::pg_catalog.oid, %L, %L, $1, $2)', target::oid,
             -- The stage's names of the key.
             (SELECT string_agg('c' || array_position(names, name), ',') FROM unnest(key_names) name), stage),
-        format('DELETE FROM %s AS target USING (%s) AS last WHERE last.kcopy_tombstone AND %s', relation, source,
+        format('DELETE FROM %s AS target USING (%s) AS last WHERE last.%I AND %s', own_rows, source, own_prefix || 'tombstone',
             (SELECT string_agg(format('target.%1$I%3$s %2$s last.%1$I', key_names[n], equals[n], key_casts[n]), ' AND ' ORDER BY n)
                FROM generate_subscripts(key_names, 1) n)),
-        format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT kcopy_tombstone ON CONFLICT (%s) DO %s', relation,
-            listed, listed, source, ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
+        format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT %I ON CONFLICT (%s) DO %s', relation,
+            listed, listed, source, own_prefix || 'tombstone', ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
     ];
 END
 $body$;
