@@ -399,6 +399,59 @@ fn a_schema_that_somebody_else_prepared_is_refused() {
 }
 
 #[test]
+fn prepared_tables_that_are_not_ours_are_refused() {
+    let loading = setting();
+    let script = installation(std::path::Path::new("/usr/bin/true"));
+    let mut fresh = Database::create();
+    fresh.execute(&script);
+    // What an administrator may add is no reason.
+    fresh.execute(
+        "alter table kcopy.rejected add seen_by text; create index on kcopy.rejected (at);
+         grant select on kcopy.offsets to public",
+    );
+    fresh.execute(&script);
+    for (changed, told) in [
+        ("create policy p on kcopy.offsets using (false)", "offsets has the policy p"),
+        ("create rule r as on update to kcopy.offsets do instead nothing", "offsets has the rule r"),
+        ("alter table kcopy.offsets drop constraint offsets_pkey", "offsets lacks its primary key"),
+        (
+            "alter table kcopy.offsets drop constraint offsets_pkey, add primary key (target, topic, partition) deferrable",
+            "offsets lacks its primary key",
+        ),
+        ("alter table kcopy.offsets drop leader_epoch", "offsets lacks the column leader_epoch integer"),
+        (
+            "alter table kcopy.offsets drop constraint offsets_pkey; alter table kcopy.offsets alter topic drop not null",
+            "column topic text NOT NULL",
+        ),
+        (
+            "alter table kcopy.rejected alter reason type varchar(10)",
+            "rejected lacks the column reason text NOT NULL",
+        ),
+        ("create table kcopy.child() inherits (kcopy.offsets)", "offsets inherits, or is inherited from"),
+        ("create table parent(topic text); alter table kcopy.offsets inherit parent", "offsets inherits, or"),
+        ("alter table kcopy.offsets alter rows set default random()", "on its column rows"),
+        (
+            "alter table kcopy.rejected add x text default 'x'",
+            "rejected has a default, or NOT NULL, on its column x",
+        ),
+        ("alter table kcopy.offsets add check (random() < 2)", "offsets has the constraint offsets_check"),
+        ("create index i on kcopy.rejected (lower(topic))", "rejected has the index kcopy.i"),
+        ("create statistics s on topic, partition from kcopy.offsets", "offsets has the statistics s"),
+        ("alter table kcopy.offsets set unlogged", "offsets is no ordinary, logged table"),
+        ("grant trigger on kcopy.offsets to mallory", "offsets gives TRIGGER to mallory"),
+        ("grant create on schema kcopy to public", "the schema gives CREATE to PUBLIC"),
+    ] {
+        fresh.execute(&format!("begin; {changed}"));
+        let error = fresh.error(&script.replacen("BEGIN;", "", 1));
+        fresh.execute("rollback");
+        assert!(error.message.contains("not as kcopy makes them"), "{changed}: {error:?}");
+        assert!(error.message.contains(told), "{changed}: {error:?}");
+    }
+    fresh.execute(&script);
+    drop(loading);
+}
+
+#[test]
 fn psql_does_not_call_a_refused_installation_a_success() {
     if Command::new("psql").arg("--version").output().is_err() {
         return skipped("psql_does_not_call_a_refused_installation_a_success", "there is no psql");

@@ -34,7 +34,7 @@ BEGIN
     ) found WHERE owner IS NULL OR owner NOT IN (SELECT oid FROM pg_roles WHERE rolsuper);
     IF wrong IS NOT NULL THEN
         RAISE EXCEPTION 'there is a schema kcopy already that is not only a superuser''s: %', wrong
-            USING HINT = 'if you trust what is in it, make it and its tables yours (ALTER ... OWNER TO) and drop the triggers';
+            USING HINT = 'if you trust what is in it, make it and its tables yours (ALTER ... OWNER TO) and drop the triggers; what else is wrong with them is told then';
     END IF;
     -- Whoever is a member of the program's role runs programs.
     SELECT string_agg(quote_ident(member.rolname), ', ') INTO wrong

@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `begin.sql` | the transaction, what must hold before it, roles |
+//! | `tables.sql` | what `offsets.sql` would make, and is there already |
 //! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
 //! | `upgrade.sql` | what an earlier version left |
 //! | `program.sql` | running the program, its report, and the two functions with other rights than their caller's |
@@ -19,6 +20,7 @@ use std::path::Path;
 pub const OFFSETS: &str = include_str!("offsets.sql");
 
 const BEGIN: &str = include_str!("begin.sql");
+const TABLES: &str = include_str!("tables.sql");
 const UPGRADE: &str = include_str!("upgrade.sql");
 const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
@@ -75,7 +77,8 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         return wrong("a path with control characters is not safe in a command line");
     }
     let version = env!("CARGO_PKG_VERSION");
-    let script = [BEGIN, OFFSETS, "\n", UPGRADE, &FUNCTIONS.join("\n"), END, &verdict("INSTALLED")].concat();
+    let script =
+        [BEGIN, TABLES, OFFSETS, "\n", UPGRADE, &FUNCTIONS.join("\n"), END, &verdict("INSTALLED")].concat();
     Ok(script
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE]) {
+        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE, TABLES]) {
             assert!(!text.contains('\\'), "{text}");
         }
     }
