@@ -1,6 +1,6 @@
 //! `kcopy.load`: what becomes of positions when topics and partitions come and go, and others load them, too.
 
-use kcopy_tests::{Loading, program, run};
+use kcopy_tests::{Loading, installation, program, run, server_program};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -184,4 +184,80 @@ fn a_reset_of_some_partitions_does_not_wait_for_others() {
     assert_eq!(loading.database.rows(reset), ["1|1|0"]);
     holder.commit().expect("a commit");
     assert_eq!(loading.positions(), ["0|1|1", "1|0|1"]);
+}
+
+/// A table that is made later may get the number of one that is gone, and with it the positions that this has left.
+#[test]
+fn positions_of_tables_that_are_gone_are_taken_out() {
+    let mut loading = setting();
+    for name in ["old", "young"] {
+        let topic = loading.topic(name, 1);
+        loading.produce(&topic, 0, &["a\t1", "b\t2"]);
+    }
+    loading.database.execute(
+        "do $$ begin if not exists (select from pg_roles where rolname = 'importer') then create role importer login; end if;
+         exception when duplicate_object or unique_violation then null; end $$;
+         grant kcopy_loader to importer; create table kept(value text); grant insert, select on t to importer",
+    );
+    loading.load("'old', 'kept'");
+    let script = installation(&server_program(&loading.database.folder(), loading.broker.bootstrap()));
+    let load = "select from kcopy.load('young', 't')";
+    let reset = "select from kcopy.reset('young', 't', 'beginning')";
+    for way in ["install", "load", "reset", "wire", "held", "repeatable read"] {
+        loading
+            .database
+            .execute("delete from kcopy.offsets where topic = 'young'; create table gone(value text)");
+        loading.load("'old', 'gone'");
+        loading.database.execute("drop table gone");
+        let count = "select count(*) from kcopy.offsets where topic = 'old'";
+        assert_eq!(loading.database.value(count), "2", "{way}");
+        // Nobody is told of them, and nobody can give them to a table that is not there.
+        loading.database.execute("set role importer");
+        assert_eq!(loading.database.value("select count(*) from kcopy.lag()"), "0", "{way}");
+        assert_eq!(loading.database.value("select count(*) from kcopy.progress"), "0", "{way}");
+        loading.database.error("update kcopy.offsets set next_offset = 5 where topic = 'old'");
+        loading
+            .database
+            .error("insert into kcopy.offsets(target, topic, partition, next_offset) values (1, 'x', 0, 1)");
+        match way {
+            "install" => loading.database.execute(&format!("reset role; {script}")),
+            "load" => loading.database.execute(load),
+            "reset" => loading.database.execute(reset),
+            "repeatable read" => {
+                loading.database.execute("begin transaction isolation level repeatable read");
+                loading.database.value("select count(*) from kcopy.offsets");
+                let mut other = loading.database.connect();
+                other
+                    .batch_execute("delete from kcopy.offsets where target not in (select oid from pg_class)")
+                    .expect("a sweep");
+                loading.database.execute(&format!("{load}; commit"));
+            }
+            // Whoever else is about to take them out is not waited for.
+            "held" => {
+                let mut other = loading.database.connect();
+                let mut holder = other.transaction().expect("a transaction");
+                holder.batch_execute("select from kcopy.sweep()").expect("a sweep");
+                loading.database.execute(&format!("set lock_timeout = '20s'; {load}; reset lock_timeout"));
+                holder.commit().expect("a commit");
+            }
+            _ => {
+                let url = loading.database.url().replace("postgres@", "importer@");
+                let args = ["load", "young", "--into", "t", "-b", loading.broker.bootstrap(), "-d", &url];
+                // Without DELETE it loads nevertheless.
+                loading.database.execute("reset role; revoke delete on kcopy.offsets from kcopy_loader");
+                run(program("kcopy").args(args)).expect_success();
+                assert_eq!(loading.database.value(count), "2");
+                loading.database.execute(
+                    "grant delete on kcopy.offsets to kcopy_loader; delete from kcopy.offsets where topic = 'young'",
+                );
+                run(program("kcopy").args(args)).expect_success();
+            }
+        }
+        assert_eq!(loading.database.value(&format!("reset role; {count}")), "1", "{way}");
+        assert_eq!(
+            loading.database.value("select target from kcopy.offsets where topic = 'old'"),
+            "kept",
+            "{way}"
+        );
+    }
 }

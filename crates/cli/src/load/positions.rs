@@ -139,6 +139,20 @@ fn with_rights(doing: &str, error: &tokio_postgres::Error, advice: &str) -> Trou
     }
 }
 
+/// Takes out positions of tables that are gone, as `kcopy.sweep` does: a new table may get the number of such a one, and
+/// with it its positions. Who may not is not in want of it.
+async fn sweep(transaction: &Transaction<'_>) -> Result<(), Trouble> {
+    let failed = |error: tokio_postgres::Error| at_positions("writing kcopy.offsets", &error);
+    let may = "select pg_catalog.has_table_privilege('kcopy.offsets', 'DELETE')";
+    if transaction.query_one(may, &[]).await.map_err(failed)?.get(0) {
+        let delete = "delete from kcopy.offsets where (target, topic, partition) in (\
+                      select target, topic, partition from kcopy.offsets o \
+                      where not exists (select from pg_catalog.pg_class where oid = o.target) for update skip locked)";
+        transaction.execute(delete, &[]).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// What is asked of both sides before a partition is read.
 pub(super) struct Survey<'a> {
     pub(super) plan: &'a Load,
@@ -187,6 +201,9 @@ impl Survey<'_> {
             !stored.contains_key(&self.key(it)) && !known.contains(&of_topic)
         };
         let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
+        if !new.is_empty() {
+            sweep(&transaction).await?;
+        }
         let starts = self.pulse.resting(self.first_starts(&new, &seen, notices)).await?;
         let mut placed = Vec::with_capacity(assigned.len());
         for (assigned, mut seen) in assigned.iter().zip(seen) {

@@ -48,6 +48,21 @@ BEGIN
 END
 $body$;
 
+-- Takes out positions of tables that are gone: a new table may get the number of such a one, and with it its positions.
+-- What others are taking out is left to them.
+CREATE OR REPLACE FUNCTION kcopy.sweep() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    DELETE FROM kcopy.offsets WHERE (target, topic, partition) IN (
+        SELECT o.target, o.topic, o.partition FROM kcopy.offsets o
+         WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = o.target)
+           FOR UPDATE SKIP LOCKED);
+EXCEPTION WHEN serialization_failure THEN
+    NULL;
+END
+$body$;
+
 -- Locks the rows of the positions in order and says what the program needs to know of them. `partitions` is given
 -- where some of them are left to others.
 CREATE OR REPLACE FUNCTION kcopy.known_positions(
@@ -82,6 +97,8 @@ BEGIN
     -- anywhere but at the beginning could pass records over.
     IF EXISTS (SELECT FROM kcopy.offsets o WHERE o.target = wanted_target AND o.topic = wanted_topic) THEN
         starts := concat_ws(',', '*', nullif(starts, ''));
+    ELSE
+        PERFORM kcopy.sweep();
     END IF;
     IF NOT wait THEN
         SELECT array_agg(o.partition) INTO existing FROM kcopy.offsets o
@@ -328,6 +345,7 @@ BEGIN
                           ORDER BY o.partition) AS starts
           FROM kcopy.offsets o
          WHERE (wanted_topic IS NULL OR o.topic = wanted_topic) AND (wanted_target IS NULL OR o.target = wanted_target)
+           AND EXISTS (SELECT FROM pg_class WHERE oid = o.target)
          GROUP BY 1, 2 ORDER BY 1, 2
     LOOP
         BEGIN
@@ -393,6 +411,9 @@ BEGIN
         SELECT o.partition FROM kcopy.offsets o
          WHERE o.target = moved_target AND o.topic = moved_topic AND (partitions IS NULL OR o.partition = ANY (partitions))
          ORDER BY o.partition FOR UPDATE);
+    IF held = '{}' THEN
+        PERFORM kcopy.sweep();
+    END IF;
     taken := kcopy.look(topic, partitions, '', "to", false);
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     FOR one IN

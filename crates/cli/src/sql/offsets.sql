@@ -1,8 +1,9 @@
 -- What kcopy.load and `kcopy load` keep beside the rows that they load: where each partition stands for each target,
 -- and the records that were skipped. It can be run again at any time by the owner of the schema.
 --
--- Row security lets a caller see and move only the positions of targets that he may insert into. It does not hold
--- for the owner of these tables. Nothing here makes roles or grants anything.
+-- Row security lets a caller see and move only the positions of targets that he may insert into, and see and delete
+-- those of targets that are gone (of these nothing is known but NULL). It does not hold for the owner of these tables.
+-- Nothing here makes roles or grants anything.
 
 CREATE SCHEMA IF NOT EXISTS kcopy;
 
@@ -44,7 +45,7 @@ ALTER TABLE kcopy.rejected ENABLE ROW LEVEL SECURITY;
 
 DROP POLICY IF EXISTS may_insert ON kcopy.offsets;
 CREATE POLICY may_insert ON kcopy.offsets
-    USING (pg_catalog.has_table_privilege(target, 'INSERT'))
+    USING (pg_catalog.has_table_privilege(target, 'INSERT') IS NOT FALSE)
     WITH CHECK (pg_catalog.has_table_privilege(target, 'INSERT'));
 
 DROP POLICY IF EXISTS may_insert ON kcopy.rejected;

@@ -40,3 +40,6 @@ BEGIN
 END
 $body$;
 
+-- A table that is made, or restored, may get the number of one that is gone, and must not get its positions.
+DELETE FROM kcopy.offsets o WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = o.target);
+
