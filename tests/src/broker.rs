@@ -2,7 +2,8 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -16,6 +17,8 @@ use crate::{Output, process, program, run, run_with};
 pub struct Broker {
     bootstrap: String,
     suffix: String,
+    /// The port of its control.
+    control: Option<u16>,
     child: Option<Child>,
     /// Kept open, lest the broker finds nobody there.
     _stdout: Option<BufReader<ChildStdout>>,
@@ -31,6 +34,7 @@ impl Broker {
                 Self {
                     bootstrap,
                     suffix: format!("-{}-{count}", std::process::id()),
+                    control: None,
                     child: None,
                     _stdout: None,
                 }
@@ -47,9 +51,38 @@ impl Broker {
         Self::ours_at("127.0.0.1:0", arguments)
     }
 
+    /// Our own broker, which [`Broker::control`] can tell what to do.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn controlled() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.expect("a port").port();
+        let mut broker = Self::ours(&["--control", &port.to_string()]);
+        broker.control = Some(port);
+        broker
+    }
+
+    /// Sends `METHOD PATH` to the control port of [`Broker::controlled`].
+    ///
+    /// # Panics
+    /// When it has none, or it refuses.
+    pub fn control(&self, request: &str, body: &str) {
+        let port = self.control.expect("a control port");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the control port");
+        let length = body.len();
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{request}: {answer}");
+    }
+
     /// One that somebody else has started, at `HOST:PORT`.
     pub fn at(bootstrap: String) -> Self {
-        Self { bootstrap, suffix: String::new(), child: None, _stdout: None }
+        Self { bootstrap, suffix: String::new(), control: None, child: None, _stdout: None }
     }
 
     fn ours_at(address: &str, arguments: &[&str]) -> Self {
@@ -62,7 +95,7 @@ impl Broker {
         stdout.read_line(&mut line).expect("the bootstrap line");
         let bootstrap = line.trim().to_owned();
         assert!(bootstrap.contains(':'), "kcopy broker says {bootstrap:?} and not HOST:PORT");
-        Self { bootstrap, suffix: String::new(), child: Some(child), _stdout: Some(stdout) }
+        Self { bootstrap, suffix: String::new(), control: None, child: Some(child), _stdout: Some(stdout) }
     }
 
     /// `HOST:PORT`, for `-b`.

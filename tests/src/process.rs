@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -100,6 +101,14 @@ pub struct Running {
     shown: String,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
+    said: Arc<Said>,
+}
+
+/// What has come on stderr so far.
+#[derive(Default)]
+struct Said {
+    text: Mutex<Vec<u8>>,
+    news: Condvar,
 }
 
 impl Running {
@@ -120,8 +129,10 @@ impl Running {
         command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{shown} does not start: {error}"));
         let stdout = child.stdout.take().map(collect);
-        let stderr = child.stderr.take().map(collect);
-        Self { child, started: Instant::now(), shown, stdout, stderr }
+        let said = Arc::new(Said::default());
+        let listener = Arc::clone(&said);
+        let stderr = child.stderr.take().map(|from| thread::spawn(move || listener.collect(from)));
+        Self { child, started: Instant::now(), shown, stdout, stderr, said }
     }
 
     /// Its process id.
@@ -143,6 +154,22 @@ impl Running {
     /// When it is no longer there.
     pub fn signal(&self, signal: Signal) {
         kill_process(pid(self.id()), signal).unwrap_or_else(|error| panic!("{}: {error}", self.shown));
+    }
+
+    /// Waits until it has written that to stderr.
+    ///
+    /// # Panics
+    /// When it does not, for too long.
+    pub fn wait_for_stderr(&self, wanted: &str) {
+        let said = self.said.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_missing = |said: &mut Vec<u8>| !String::from_utf8_lossy(said).contains(wanted);
+        let (said, waited) = self
+            .said
+            .news
+            .wait_timeout_while(said, DEADLINE, is_missing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let said = String::from_utf8_lossy(&said);
+        assert!(!waited.timed_out(), "{} does not say {wanted:?}, but: {said}", self.shown);
     }
 
     /// Whether it ends within this time.
@@ -193,6 +220,21 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
         from.read_to_end(&mut bytes).expect("a pipe can be read");
         bytes
     })
+}
+
+impl Said {
+    fn collect(&self, mut from: impl Read) -> Vec<u8> {
+        let mut block = [0; 4096];
+        loop {
+            let count = from.read(&mut block).expect("a pipe can be read");
+            let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+            if count == 0 {
+                return text.clone();
+            }
+            text.extend_from_slice(&block[..count]);
+            self.news.notify_all();
+        }
+    }
 }
 
 /// Sends a signal to any process; whether it was there.

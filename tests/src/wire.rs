@@ -14,7 +14,12 @@ impl WireLoad {
     /// Both of them fresh.
     #[expect(clippy::new_without_default, reason = "it starts programs")]
     pub fn new() -> Self {
-        Self { broker: Broker::start(), database: Database::create() }
+        Self::on(Broker::start())
+    }
+
+    /// With that broker, and a fresh database.
+    pub fn on(broker: Broker) -> Self {
+        Self { broker, database: Database::create() }
     }
 
     /// Writes lines `key:value`.

@@ -1,8 +1,7 @@
 //! Where the messages are: our broker, whose connections are cut, or an Apache Kafka that is killed.
 
 use std::{
-    io::{BufRead, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Write as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
@@ -13,7 +12,7 @@ use kcopy_tests::{Broker, project};
 use crate::Random;
 
 pub(crate) enum Source {
-    Ours { broker: Broker, control: u16 },
+    Ours(Broker),
     Apache(Apache),
 }
 
@@ -28,9 +27,7 @@ pub(crate) struct Apache {
 
 impl Source {
     pub(crate) fn ours() -> Self {
-        let control = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let control = control.expect("a port").port();
-        Source::Ours { broker: Broker::ours(&["--control", &control.to_string()]), control }
+        Source::Ours(Broker::controlled())
     }
 
     pub(crate) fn apache_kafka(version: &str) -> Self {
@@ -52,7 +49,7 @@ impl Source {
 
     pub(crate) fn broker(&self) -> &Broker {
         match self {
-            Source::Ours { broker, .. } | Source::Apache(Apache { broker, .. }) => broker,
+            Source::Ours(broker) | Source::Apache(Apache { broker, .. }) => broker,
         }
     }
 
@@ -63,7 +60,7 @@ impl Source {
     /// Cuts connections, or kills; returns what it was.
     pub(crate) fn disturb(&mut self, random: &mut Random) -> &'static str {
         match self {
-            Source::Ours { control, .. } => disturb_ours(*control, random),
+            Source::Ours(broker) => disturb_ours(broker, random),
             Source::Apache(apache) => {
                 apache.settle();
                 // The other kills came while it was starting: now it shall be at work.
@@ -100,28 +97,16 @@ fn address(stdout: &mut BufReader<ChildStdout>) -> String {
 
 /// One connection, at the next request of some kind, before or after it is carried out; or all of them, and new ones
 /// are refused for a while.
-fn disturb_ours(control: u16, random: &mut Random) -> &'static str {
+fn disturb_ours(broker: &Broker, random: &mut Random) -> &'static str {
     if random.chance(3) {
-        ask(control, "/nodes/1/stop", "");
+        broker.control("POST /nodes/1/stop", "");
         thread::park_timeout(Duration::from_millis(random.below(200)));
-        ask(control, "/nodes/1/start", "");
+        broker.control("POST /nodes/1/start", "");
         return "all connections";
     }
     let apis = ["Fetch", "Fetch", "Produce", "Produce", "ListOffsets", "Metadata", "OffsetForLeaderEpoch"];
     let api = random.pick(&apis).expect("one of them");
     let action = if random.chance(2) { "close" } else { "close_after" };
-    ask(control, "/faults", &format!(r#"{{"action":"{action}","api":"{api}","times":1}}"#));
+    broker.control("POST /faults", &format!(r#"{{"action":"{action}","api":"{api}","times":1}}"#));
     "one connection"
-}
-
-fn ask(control: u16, path: &str, body: &str) {
-    let mut stream = TcpStream::connect(("127.0.0.1", control)).expect("the control port");
-    let length = body.len();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
-    stream.write_all((head + body).as_bytes()).expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 2"), "{path}: {answer}");
 }

@@ -1,6 +1,6 @@
 //! Records that a table cannot take.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kcopy_client::{
     Client, ConsumerConfig, Event, PartitionRange,
@@ -10,9 +10,10 @@ use kcopy_client::{
 
 use super::{
     batch::{Content, Rejected},
-    positions::Placed,
+    positions::{Assigned, Placed},
     trouble::Trouble,
 };
+use crate::plan::Common;
 
 /// Reads single records once more: PostgreSQL refused their rows long after they had been read.
 #[derive(Clone)]
@@ -65,10 +66,16 @@ impl Reread {
 /// commit fails they are sent again, so one may be there twice; its headers name it.
 #[derive(Clone)]
 pub(super) struct DeadLetters {
+    client: Client,
     producer: Producer,
     topic: Topic,
     name: String,
 }
+
+/// How often it is asked whether the topic is still there while something is waited for.
+const TOPIC_CHECK: Duration = Duration::from_secs(1);
+/// How often the answer has to be no: brokers that have just begun do not know all topics.
+const MISSING_CHECKS: u32 = 3;
 
 /// Asks for the topic before anything is read. Nobody makes it by the way: what is rejected should not end up in a
 /// topic with settings that nobody chose.
@@ -79,21 +86,60 @@ pub(super) async fn check_topic(client: &Client, name: &str) -> Result<(), Troub
     let metadata = client.topics(&[name]).await.map_err(|error| Trouble::kafka(&error))?;
     match metadata.topic(name).map(|topic| topic.error) {
         Some(None) => Ok(()),
-        None | Some(Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => Err(Trouble::Final(format!(
+        None | Some(Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) => Err(Trouble::Unmended(format!(
             "there is no topic {name} for dead letters: kcopy topic create {name} makes one"
         ))),
         Some(Some(code)) => Err(Trouble::kafka(&kcopy_client::Error::broker(code).with_topic(name))),
     }
 }
 
+/// Ends when the topic is not there any more. Other troubles are the producer's to bear.
+async fn gone(client: &Client, name: &str) -> Trouble {
+    let mut checks = 0;
+    loop {
+        tokio::time::sleep(TOPIC_CHECK).await;
+        match check_topic(client, name).await {
+            Err(trouble @ Trouble::Unmended(_)) => {
+                checks += 1;
+                if checks == MISSING_CHECKS {
+                    return trouble;
+                }
+            }
+            _ => checks = 0,
+        }
+    }
+}
+
+fn producer_config(common: &Common) -> Result<ProducerConfig, kcopy_client::Error> {
+    let properties = &common.properties;
+    let defaults = ProducerConfig::default();
+    let message_bytes = properties.message_max_bytes.unwrap_or(defaults.max_message_bytes);
+    let request_timeout = properties.request_timeout.or(properties.socket_timeout);
+    ProducerConfig::builder()
+        .max_message_bytes(message_bytes)
+        .max_request_bytes(message_bytes)
+        .buffer_bytes(defaults.buffer_bytes.max(message_bytes))
+        .request_timeout(request_timeout.unwrap_or(defaults.request_timeout))
+        .retry_backoff(properties.retry_backoff.unwrap_or(defaults.retry_backoff))
+        .retry_backoff_max(properties.retry_backoff_max.unwrap_or(defaults.retry_backoff_max))
+        .topic_timeout(common.timeout.unwrap_or(defaults.topic_timeout))
+        // What waits behind others that get on is given longer.
+        .delivery_timeout(common.timeout.unwrap_or_default().max(defaults.delivery_timeout))
+        .unreachable_timeout(common.timeout)
+        .build()
+}
+
 impl DeadLetters {
     /// # Errors
     /// The topic is not there.
-    pub(super) async fn new(client: &Client, name: &str) -> Result<DeadLetters, Trouble> {
-        let config = ProducerConfig::builder().build().map_err(|error| Trouble::kafka(&error))?;
+    pub(super) async fn new(client: &Client, common: &Common, name: &str) -> Result<DeadLetters, Trouble> {
+        let config = producer_config(common).map_err(|error| Trouble::kafka(&error))?;
         let producer = Producer::new(client, config);
-        let topic = producer.topic(name).await.map_err(|error| Trouble::kafka(&error))?;
-        Ok(DeadLetters { producer, topic, name: name.to_owned() })
+        let topic = tokio::select! {
+            found = producer.topic(name) => found.map_err(|error| Trouble::kafka(&error))?,
+            trouble = gone(client, name) => return Err(trouble),
+        };
+        Ok(DeadLetters { client: client.clone(), producer, topic, name: name.to_owned() })
     }
 
     /// Sends them, with headers that say where they come from and what is wrong, and waits until all are
@@ -105,6 +151,14 @@ impl DeadLetters {
         if rejected.is_empty() {
             return Ok(());
         }
+        tokio::select! {
+            sent = self.send_all(rejected, partitions) => sent,
+            trouble = gone(&self.client, &self.name) => Err(trouble),
+        }
+    }
+
+    async fn send_all(&self, rejected: &[Rejected], partitions: &[Placed]) -> Result<(), Trouble> {
+        let mut receipts = Vec::with_capacity(rejected.len());
         for rejected in rejected {
             let assigned = &partitions[rejected.partition].assigned;
             let content = rejected.content.clone().unwrap_or_default();
@@ -123,17 +177,28 @@ impl DeadLetters {
                 headers: headers.as_headers(),
                 ..NewRecord::default()
             };
-            // Its outcome shows in the flush.
-            self.producer.append(self.topic, &record).await.map_err(|error| {
-                Trouble::Final(format!(
-                    "the dead letter of {} offset {}: {error}",
-                    assigned.topic, rejected.offset
-                ))
-            })?;
+            let sent = self.producer.send(self.topic, &record).await;
+            receipts.push(sent.map_err(|error| self.undelivered(assigned, rejected.offset, &error.into()))?);
         }
-        self.producer.flush().await.map_err(|error| match Trouble::kafka(&error) {
-            Trouble::Passing(text) => Trouble::Passing(format!("dead letters for {}: {text}", self.name)),
-            other => other,
-        })
+        let flushed = self.producer.flush().await;
+        for (receipt, rejected) in receipts.iter().zip(rejected) {
+            if let Some(Err(error)) = receipt.peek() {
+                let assigned = &partitions[rejected.partition].assigned;
+                return Err(self.undelivered(assigned, rejected.offset, &error));
+            }
+        }
+        flushed.map_err(|error| Trouble::kafka(&error))
+    }
+
+    /// Names the record: the error only knows the topic that does not take it.
+    fn undelivered(&self, source: &Assigned, offset: i64, error: &kcopy_client::Error) -> Trouble {
+        let text = format!(
+            "{} [{}] offset {offset}: its dead letter cannot be written to {}: {error}",
+            source.topic, source.partition, self.name
+        );
+        match error.is_retriable() {
+            true => Trouble::Passing(text),
+            false => Trouble::Final(text),
+        }
     }
 }

@@ -143,7 +143,7 @@ impl Worker {
         loader.wait_within(locks::wait(&plan)).await?;
         let letters = match &plan.on_error {
             OnError::DeadLetter(topic) => {
-                Some(pulse.resting(DeadLetters::new(&self.shared.client, topic)).await?)
+                Some(pulse.resting(DeadLetters::new(&self.shared.client, &plan.common, topic)).await?)
             }
             _ => None,
         };
