@@ -64,6 +64,10 @@ pub fn parse(text: &str) -> Result<Parameters, String> {
             return parse_url(rest);
         }
     }
+    let word = text.split('=').next().unwrap_or("");
+    if is_mistaken(word) {
+        return Err(EXPECTED.to_owned());
+    }
     if !text.contains('=') {
         let name = text.trim();
         return Ok(if name.is_empty() {
@@ -75,8 +79,22 @@ pub fn parse(text: &str) -> Result<Parameters, String> {
     parse_keywords(text)
 }
 
+/// What is meant where something else was written, which is not shown: there may be a password in it.
+pub(super) const EXPECTED: &str =
+    "expected postgresql://USER@HOST/DATABASE, words KEYWORD=VALUE, or the name of a database";
+
+/// Whether it looks like a URL, or like the middle of one, and is none of PostgreSQL's.
+fn is_mistaken(word: &str) -> bool {
+    let before = word.rsplit_once('@').map(|(before, _)| before);
+    word.contains("://") || before.is_some_and(|before| before.contains(':'))
+}
+
 fn set(parameters: &mut Parameters, name: &str, value: String) -> Result<(), String> {
     let known = keyword(name).ok_or_else(|| {
+        // Behind a quote that is missing, or a letter that should have been encoded, may be a piece of a password.
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return format!("what stands before a = is no connection parameter of PostgreSQL; {EXPECTED}");
+        }
         let near = crate::plan::nearest(name, KEYWORDS.iter().chain(&MORE).copied());
         let hint = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();
         format!("{name:?} is no connection parameter of PostgreSQL{hint}")
@@ -135,12 +153,20 @@ fn parse_keywords(text: &str) -> Result<Parameters, String> {
 /// `[user[:password]@][host[:port],...][/dbname][?name=value&...]`
 fn parse_url(text: &str) -> Result<Parameters, String> {
     let mut parameters = Parameters::new();
+    let whole = text;
     let (text, query) = text.split_once('?').map_or((text, None), |(text, query)| (text, Some(query)));
     let (authority, dbname) = text.split_once('/').unwrap_or((text, ""));
     let (user_info, hosts) = match authority.rsplit_once('@') {
         Some((user_info, hosts)) => (Some(user_info), hosts),
         None => (None, authority),
     };
+    let is_port = |host: &str| {
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        port.is_empty() || host.starts_with('[') || port.parse::<u16>().is_ok()
+    };
+    if user_info.is_none() && !authority.split(',').all(is_port) && whole.contains('@') {
+        return Err("a / or ? in the user's name or password of a URL is written %2F or %3F".to_owned());
+    }
     if let Some(user_info) = user_info {
         let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
         set(&mut parameters, "user", decode(user)?)?;
@@ -224,6 +250,7 @@ mod tests {
             ),
             ("postgres://h1:1,h2,[::1]:3/d", "dbname=d host=h1,h2,::1 port=1,,3"),
             ("postgres://%2Frun%2Fpg/d", "dbname=d host=/run/pg"),
+            ("postgres://[::1]/d?user=a@b", "dbname=d host=::1 user=a@b"),
             ("postgres:///d?host=/tmp&ssl=true", "dbname=d host=/tmp sslmode=require"),
             ("host = h port=5433  dbname='my db' user=it\\'s", "dbname=my db host=h port=5433 user=it's"),
             ("password='a\\'b\\\\c'", "password=a'b\\c"),
@@ -241,11 +268,35 @@ mod tests {
             "postgres://u:hunter2@h?x",
             "postgres://u:hunter2%zz@h",
             "password=hunter2 hsot=h",
+            "password=hunter2 'secret=h",
+            "postgres://u:hunter2/secret@h/db",
+            "postgres://u:hunter2?secret@h/db",
+            "postgres://u:hunter2?secret@h/db?sslmode=require",
+            "postgres://u@h/db?hunter2@secret=x",
         ] {
             let reason = parse(text).unwrap_err();
             assert!(!reason.contains("hunter2") && !reason.contains("secret"), "{reason}");
         }
         assert!(parse("hsot=h").unwrap_err().ends_with("nearest: host"));
+    }
+
+    #[test]
+    fn what_is_nearly_a_url_is_no_database() {
+        for text in [
+            "postgre://u:hunter2@127.0.0.1/db",
+            "POSTGRESQL://u:hunter2@h/db",
+            "postgresql:/u:hunter2@h/db",
+            "postgresql:u:hunter2@h/db?sslmode=require",
+            "mysql://u:hunter2@h/db?a=b",
+            "jdbc:postgresql://h/db?password=hunter2",
+            "u:hunter2@host:1/db",
+            " u:hunter2@h",
+        ] {
+            assert_eq!(parse(text).unwrap_err(), EXPECTED, "{text}");
+        }
+        for name in ["shop", "shop:2", "me@shop", "a/b", "sh op"] {
+            assert_eq!(shown(name), format!("dbname={name}"));
+        }
     }
 
     proptest! {

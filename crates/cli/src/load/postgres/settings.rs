@@ -258,6 +258,10 @@ fn checked(parameters: &Parameters, environment: &Environment<'_>) -> Result<Set
             .ok_or("the role is not known: name it with PGUSER, or user= in the connection string")?,
     };
     let dbname = value("dbname").unwrap_or(&user).to_owned();
+    if dbname.contains("://") {
+        // The server would show it, password and all.
+        return Err(format!("the database (dbname, PGDATABASE) cannot be a URL: {}", parameters::EXPECTED));
+    }
     let hosts = hosts(parameters, environment, &dbname, &user)?;
     let is_random_order = choice(parameters, "load_balance_hosts", &[("disable", false), ("random", true)])?;
     if let Some(wanted @ ("standby" | "prefer-standby" | "read-only")) = value("target_session_attrs") {

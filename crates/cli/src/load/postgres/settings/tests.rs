@@ -43,6 +43,17 @@ fn each_host_has_its_port_and_its_password() {
 }
 
 #[test]
+fn a_url_is_no_database_wherever_it_stands() {
+    let url = "postgres://u:hunter2@h/shop";
+    for error in [
+        gather(&format!("dbname={url}"), &[ME], &[]).unwrap_err(),
+        gather("", &[ME, ("PGDATABASE", url)], &[]).unwrap_err(),
+    ] {
+        assert!(error.contains("PGDATABASE") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn sslmodes_need_what_they_check_against() {
     let mode = |text: &str| gather(text, &[ME], &[]).map(|found| found.ssl.mode);
     assert_eq!(mode("host=h"), Ok(SslMode::Prefer));
