@@ -5,7 +5,7 @@
 //! | [`postgres`] | how PostgreSQL is reached |
 //! | `catalog`, `encode` | a table, and records as its rows |
 //! | `filled` | the columns that a run fills stay there |
-//! | `create` | a table for records that nobody has described |
+//! | `create`, `infer` | a table for records that nobody has described; what its columns are |
 //! | `positions`, `loss` | kcopy.offsets: read, checked, set for the first time; what no longer means what it meant |
 //! | `starts` | where topics begin that were never loaded |
 //! | `worker`, `session` | from a connection to its end; how it is set up |
@@ -28,6 +28,7 @@ mod destination;
 mod encode;
 mod fill;
 mod filled;
+mod infer;
 mod locks;
 mod loss;
 mod metrics;
