@@ -49,7 +49,7 @@ mod worker;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
@@ -62,6 +62,7 @@ use kcopy_client::{
 use tokio::sync::watch;
 
 use self::{
+    catalog::Table,
     filled::FilledColumns,
     patience::Patience,
     positions::{Assigned, Survey},
@@ -123,7 +124,7 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
     shared.reporter.progress.finish();
     let signal = *ended_by.borrow();
     if result.is_ok() {
-        sum_up(&shared, started);
+        sum_up(&shared, started, signal.is_some());
     }
     let unwritten = shared.reporter.unwritten.get();
     match (result, signal) {
@@ -178,13 +179,14 @@ fn start_services(
     Ok(ended_by)
 }
 
-fn sum_up(shared: &Shared, started: Instant) {
+fn sum_up(shared: &Shared, started: Instant, is_stopped: bool) {
     let stats = &shared.stats;
     let (records, rejected) = (Stats::of(&stats.records), Stats::of(&stats.rejected));
     let rejects = if rejected > 0 { format!(", {rejected} of them rejected") } else { String::new() };
     let seconds = started.elapsed().as_secs_f64();
     let text = match records {
-        0 if Stats::of(&stats.failures) > 0 => "nothing was loaded".to_owned(),
+        // Whether there was something new it may never have learnt.
+        0 if is_stopped || Stats::of(&stats.failures) > 0 => "nothing was loaded".to_owned(),
         0 => "nothing new to load".to_owned(),
         _ => format!("loaded {records} records{rejects} in {seconds:.1} s"),
     };
@@ -233,6 +235,7 @@ fn load(
 ) -> Result<(), String> {
     let config = consumer_config(&shared.plan);
     let (mut filled, mut backend) = (FilledColumns::default(), None);
+    let mut told = BTreeSet::new();
     loop {
         let mut patience = Patience::new(shared);
         let pulse = Arc::clone(&patience.pulse);
@@ -240,7 +243,7 @@ fn load(
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            let prepared = prepare(shared, &config, &mut filled, &pulse, &mut backend);
+            let prepared = prepare(shared, &config, &mut filled, &pulse, &mut backend, &mut told);
             match shared.handle.block_on(patience.limit(prepared)) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
@@ -310,6 +313,7 @@ async fn prepare(
     filled: &mut FilledColumns,
     pulse: &Pulse,
     backend: &mut Option<Backend>,
+    told: &mut BTreeSet<String>,
 ) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
     let mut postgres = session::open(plan, pulse, backend).await?;
@@ -346,6 +350,11 @@ async fn prepare(
     for layout in filled.layouts(plan, &tables)? {
         layout.encoder().map_err(Trouble::Final)?;
     }
+    for notice in numbered_columns(plan, &tables) {
+        if told.insert(notice.clone()) {
+            shared.reporter.tell("column_default", &notice);
+        }
+    }
     pulse.beat();
     positions::ensure_schema(&mut postgres).await?;
     if let OnError::DeadLetter(topic) = &plan.on_error {
@@ -373,6 +382,21 @@ async fn prepare(
         assigned.end = Some(placed.range.last_stable_offset).filter(|_| plan.end == End::Pinned);
     }
     Ok(assigned)
+}
+
+/// What to say of columns that PostgreSQL numbers: records may have members of their names.
+fn numbered_columns(plan: &Load, tables: &[Table]) -> Vec<String> {
+    let own = tables.iter().filter(|_| plan.columns.is_none());
+    let numbered = own.flat_map(|table| {
+        let columns = table.columns.iter().filter(|column| column.is_numbered && !column.is_generated);
+        columns.map(|column| (&table.name, &column.name))
+    });
+    let notice = |(table, column): (&String, &String)| {
+        format!(
+            "table {table}: column {column} is left to its default; --columns '{column}, ...' fills it from the records"
+        )
+    };
+    numbered.map(notice).collect()
 }
 
 /// How long it may take until all brokers know of a new topic.
