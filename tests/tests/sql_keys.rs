@@ -136,3 +136,36 @@ fn a_tombstone_deletes_no_row_of_another_table() {
         }
     }
 }
+
+#[test]
+fn records_apply_in_their_order_where_another_column_is_unique() {
+    let mut loading = Loading::start();
+    for (at, (lines, after)) in [
+        // A value that goes with its key, and one that changes and changes again.
+        (&["2\t\\N", "1\tx"][..], &["1|x"][..]),
+        (&["2\ty", "1\tx", "2\tz"], &["1|x", "2|z"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let topic = loading.topic(&format!("freed-{at}"), 1);
+        loading.produce(&topic, 0, lines);
+        for on_error in ["fail", "skip"] {
+            loading.database.execute(
+                "drop table if exists t; create table t(k text primary key, u text unique); insert into t values (2, 'x')",
+            );
+            let call = format!(
+                "'{topic}', 't', columns => 'k = key, u = value', mode => 'upsert', on_error => '{on_error}'"
+            );
+            let count = lines.len();
+            assert_eq!(loading.load(&call), [format!("0|{count}|0|{count}")], "{at} {on_error}");
+            assert_eq!(loading.database.rows("select * from t order by k"), after, "{at} {on_error}");
+        }
+        // One that is taken for good is named.
+        loading.produce(&topic, 0, &["3\tfree", "4\tx"]);
+        let error =
+            loading.error(&format!("'{topic}', 't', columns => 'k = key, u = value', mode => 'upsert'"));
+        let place = format!("{topic} [0] offset {}", lines.len() + 1);
+        assert!(error.code == "23505" && format!("{error:?}").contains(&place), "{error:?}");
+    }
+}

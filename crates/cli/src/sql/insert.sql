@@ -35,13 +35,11 @@ BEGIN
 END
 $body$;
 
--- The first row that the target refuses, with those before it in place. Nothing of it stays: an error follows.
-CREATE OR REPLACE FUNCTION kcopy.first_refused(statements text[], rows int8) RETURNS int8
+-- The first row from `first_row` on that the target may refuse: with it a piece was refused. Those before it are in place.
+CREATE OR REPLACE FUNCTION kcopy.first_refused(statements text[], first_row int8, last_row int8) RETURNS int8
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    first_row int8 := 1;
-    last_row int8 := rows;
     middle int8;
     statement text;
 BEGIN
@@ -64,13 +62,14 @@ END
 $body$;
 
 -- Brings the rows of a stage into the target, all or none. INSERT does not say which row it refuses: it is looked for
--- with `counted`, the same statements for some of the rows.
+-- with `counted`, the same statements for some of the rows. In their order they may all be right, as when a key gives a
+-- value of another unique column free that a later one takes.
 CREATE OR REPLACE FUNCTION kcopy.insert_or_fail(statements text[], counted text[], rows int8, taken jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     statement text;
-    refused int8;
+    refused int8 := 0;
     place text;
     state text;
     reason text;
@@ -96,12 +95,14 @@ EXCEPTION WHEN OTHERS OR assert_failure THEN
         FOREACH statement IN ARRAY counted LOOP
             EXECUTE statement USING 1::int8, 0::int8;
         END LOOP;
-        refused := kcopy.first_refused(counted, rows);
-        place := kcopy.record_of(refused, taken);
-        FOREACH statement IN ARRAY counted LOOP
-            EXECUTE statement USING refused, refused;
+        WHILE refused < rows LOOP
+            refused := kcopy.first_refused(counted, refused + 1, rows);
+            place := kcopy.record_of(refused, taken);
+            FOREACH statement IN ARRAY counted LOOP
+                EXECUTE statement USING refused, refused;
+            END LOOP;
         END LOOP;
-        place := NULL;
+        RETURN;
     EXCEPTION WHEN OTHERS OR assert_failure THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, reason = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT, wrong_column = COLUMN_NAME, wrong_constraint = CONSTRAINT_NAME,
