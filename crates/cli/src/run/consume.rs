@@ -151,6 +151,10 @@ struct Partitions {
     committed: Committed,
     /// Those that end at a time, with what lies behind.
     timed: HashSet<(Str, i32)>,
+    /// Those that would end at a time, of which nothing has come yet.
+    awaiting: HashSet<(Str, i32)>,
+    /// Those that have ended at a time.
+    stopped: HashSet<(Str, i32)>,
     open: usize,
 }
 
@@ -173,6 +177,8 @@ impl Partitions {
                 .filter(|range| is_timed && range.end.is_some_and(|end| end < range.last_stable_offset))
                 .map(key)
                 .collect(),
+            awaiting: ranges.iter().filter(|range| is_timed && range.end.is_none()).map(key).collect(),
+            stopped: HashSet::new(),
             open: ranges.len(),
             done: vec![0; ranges.len()],
             ranges: positions.ranges,
@@ -186,6 +192,18 @@ impl Partitions {
             next.leader_epoch = epoch.max(next.leader_epoch);
             self.done[*at] += records;
         }
+    }
+
+    /// A partition has come to its time.
+    fn stop(&mut self, topic: &Str, partition: i32) {
+        let key = (topic.clone(), partition);
+        self.awaiting.remove(&key);
+        self.timed.insert(key.clone());
+        self.stopped.insert(key);
+    }
+
+    fn have_stopped(&self) -> bool {
+        self.stopped.len() == self.index.len()
     }
 
     fn into_reports(self) -> Vec<PartitionReport> {
@@ -263,8 +281,17 @@ impl Run<'_> {
                     return Ok(());
                 }
                 Event::EndOfPartition { topic, partition, offset, leader_epoch } => {
+                    if self.partitions.stopped.contains(&(topic.clone(), partition)) {
+                        continue;
+                    }
                     self.partitions.advance(&topic, partition, offset, 0, leader_epoch);
                     self.tell_end(&topic, partition, offset);
+                    if self.partitions.timed.contains(&(topic.clone(), partition)) {
+                        self.partitions.stop(&topic, partition);
+                    }
+                    if self.partitions.have_stopped() {
+                        return Ok(());
+                    }
                 }
                 _ => {}
             }
@@ -317,11 +344,30 @@ impl Run<'_> {
             broker: batch.broker_id(),
             timestamp_type: batch.timestamp_type(),
         };
+        // Timestamps need not grow: the first one of the time, or of a later one, counts.
+        let mut stop = None;
+        if let Some(Stop::Timestamp(at)) = self.plan.stop {
+            let key = (topic.clone(), context.partition);
+            if self.partitions.stopped.contains(&key) {
+                return Ok(Flow::GoOn);
+            }
+            stop = self.partitions.awaiting.contains(&key).then_some(at);
+        }
         let mut written = 0;
         let mut is_first = true;
         let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
         for record in batch.records() {
             let record = record?;
+            if stop.is_some_and(|at| record.timestamp >= at) {
+                // As below.
+                let epoch = epoch.filter(|_| !is_first);
+                self.partitions.advance(topic, context.partition, record.offset, written, epoch);
+                self.progress.add(written);
+                self.partitions.stop(topic, context.partition);
+                self.tell_end(topic, context.partition, record.offset);
+                let have_stopped = self.partitions.have_stopped();
+                return Ok(if have_stopped { Flow::LimitReached } else { Flow::GoOn });
+            }
             let begun = self.stdout.buffer().len();
             match writer.write(&context, &record, self.stdout.buffer()) {
                 Err(error) => {

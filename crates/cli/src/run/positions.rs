@@ -226,7 +226,8 @@ fn end(plan: &Consume, range: &PartitionRange, committed: Option<&CommittedOffse
         None => None,
         Some(Stop::Offset(offset)) => Some(offset),
         Some(Stop::BeforeEnd(count)) => Some(log_end.saturating_sub(count).max(range.log_start_offset)),
-        Some(Stop::Timestamp(_)) => range.end,
+        // Nothing of that time is there yet: a run that follows waits for it.
+        Some(Stop::Timestamp(_)) => range.end.filter(|end| plan.end == End::Pinned || *end < log_end),
         Some(Stop::Committed) => Some(committed.map_or(range.log_start_offset, |committed| committed.offset)),
     };
     match plan.end {
