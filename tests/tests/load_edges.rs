@@ -74,3 +74,22 @@ fn who_is_stopped_before_anything_is_known_does_not_say_that_there_is_nothing_ne
     let ended = load.finish().expect_code(143);
     assert!(ended.stderr.contains("nothing was loaded"), "{ended:?}");
 }
+
+#[test]
+fn a_run_that_follows_survives_errors_without_a_name() {
+    let mut setting = WireLoad::on(Broker::controlled());
+    let topic = setting.broker.create("nameless", 1);
+    setting.database.execute("create table nameless(n int4)");
+    let fault = r#"{"action":"error","error":"UNKNOWN_SERVER_ERROR","api":"Fetch"}"#;
+    setting.broker.control("POST /faults", fault);
+    let follow = [&*topic, "--into", "nameless", "--follow", "--batch-time", "20ms", "--timeout", "300ms"];
+    let load = setting.start(&follow);
+    load.wait_for_stderr(
+        "the partition could not be read for 0.3 s: the broker answered UNKNOWN_SERVER_ERROR",
+    );
+    setting.produce(&topic, "a:{\"n\":1}\n");
+    setting.broker.control("DELETE /faults", "");
+    setting.wait_for("select count(*) from nameless", "1");
+    load.signal(Signal::TERM);
+    load.finish().expect_code(143);
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kcopy_client::wire::ErrorCode;
+use kcopy_client::wire::{ApiKey, ErrorCode};
 use tokio_postgres::error::SqlState;
 
 use super::postgres::connect::{ConnectError, Outlook, outlook_of, reason};
@@ -57,12 +57,18 @@ impl Trouble {
     pub(super) fn kafka(error: &kcopy_client::Error) -> Trouble {
         if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
             Trouble::Missing(error.to_string())
-        } else if error.is_retriable() {
+        } else if error.is_retriable() || is_nameless(error) {
             Trouble::Passing(error.to_string())
         } else {
             Trouble::Final(error.to_string())
         }
     }
+}
+
+/// Whether a fetch has failed with an error that has no name: the client has tried again, and a run without end goes on.
+fn is_nameless(error: &kcopy_client::Error) -> bool {
+    let is_fetch = error.api().is_some_and(|(api, _)| api == ApiKey::Fetch);
+    is_fetch && error.code() == Some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
 /// Whether `lock_timeout` has passed. A trigger may raise the same code, and means something else.

@@ -71,7 +71,7 @@ impl Driver {
         let Some(broker) = self.brokers.get_mut(&place) else { return Ok(()) };
         broker.state = BrokerState::Idle;
         broker.session.reset();
-        if !error.is_retriable() {
+        if !may_pass(&error) {
             return Err(error);
         }
         tracing::debug!(target: FETCH, broker_id = place.broker, %error, "fetching failed");
@@ -259,7 +259,7 @@ impl Driver {
             self.find_range(at);
             return Ok(());
         }
-        if !error.is_retriable() {
+        if !may_pass(&error) {
             return Err(partition.named(error));
         }
         let (topic, partition_index) = (&partition.topic, partition.index);
@@ -361,6 +361,12 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Whether a fetch is tried again. A broker that knows no name for what is wrong may know better the next time: Apache
+/// Kafka's consumer goes on as well.
+pub(super) fn may_pass(error: &Error) -> bool {
+    error.is_retriable() || error.code() == Some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
 /// KIP-219: the broker has answered at once, and the client waits.

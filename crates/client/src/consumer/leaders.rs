@@ -6,6 +6,7 @@ use kcopy_wire::ErrorCode;
 use tokio::time::Instant;
 
 use super::{
+    answers::may_pass,
     driver::{Broker, BrokerState, Done, Driver},
     partition::{Phase, Place},
 };
@@ -183,7 +184,7 @@ impl Driver {
             let patience = if partition.leader_epoch.is_some() { KNOWN_TOPIC_PATIENCE } else { 1 };
             let is_gone = error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
                 && now >= *since + self.client.config().unknown_topic_grace * patience;
-            if !error.is_retriable() || is_gone {
+            if !may_pass(error) || is_gone {
                 return Err(error.clone());
             }
             if now >= *since + self.config.unreachable_timeout {

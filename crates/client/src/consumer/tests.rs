@@ -397,6 +397,44 @@ async fn one_partition_out_of_reach_is_an_error_though_others_go_on() {
     assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
 }
 
+/// Reads two records of a broker that fails with an error of no name: in every fetch, or only now and then.
+async fn without_a_name(of_partition: bool, always: bool) -> Result<usize> {
+    let mut count = 0;
+    let client = serving(move |request| {
+        count += 1;
+        let error_code = ErrorCode::UNKNOWN_SERVER_ERROR;
+        if always || count % 2 == 1 {
+            let data = PartitionData { error_code, ..Default::default() };
+            return Some(match of_partition {
+                true => fetched(0, data),
+                false => FetchResponse { error_code, ..Default::default() },
+            });
+        }
+        let offset = request.topics.first()?.partitions.first()?.fetch_offset;
+        Some(fetched(0, data(&[plain(offset..offset + 1)], &[])))
+    });
+    let unreachable_timeout = std::time::Duration::from_secs(10);
+    let config = ConsumerConfig { unreachable_timeout, ..ConsumerConfig::default() };
+    let mut consumer = client.consume(vec![range(2)], config)?;
+    let mut batches = 0;
+    while let Some(event) = consumer.next().await? {
+        batches += usize::from(matches!(event, Event::Batch(_)));
+    }
+    Ok(batches)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_without_a_name_is_waited_for_as_others_are() {
+    for of_partition in [true, false] {
+        assert_eq!(without_a_name(of_partition, false).await.unwrap(), 2);
+        let before = Instant::now();
+        let error = without_a_name(of_partition, true).await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::UNKNOWN_SERVER_ERROR));
+        assert!(error.message().starts_with("the partition could not be read for 10 s"), "{error}");
+        assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fetch_under_way_when_its_broker_freezes_counts_once() {
     let mut frozen = false;
