@@ -93,3 +93,21 @@ fn a_run_that_follows_survives_errors_without_a_name() {
     load.signal(Signal::TERM);
     load.finish().expect_code(143);
 }
+
+#[test]
+fn a_topic_that_comes_after_the_run_has_begun_is_loaded_from_its_beginning() {
+    let mut setting = WireLoad::new();
+    let (old, late) = (setting.broker.create("old", 1), setting.broker.topic("late"));
+    setting.produce(&old, "a:{\"n\":1}\n");
+    setting.database.execute("create table late(n int4)");
+    let follow = [&*old, &late, "--into", "late", "--follow", "--from", "end", "--batch-time", "20ms"];
+    let load = setting.start(&follow);
+    load.wait_for_stderr("UNKNOWN_TOPIC_OR_PARTITION");
+    setting.topic(&["create", &late]);
+    setting.produce(&late, "a:{\"n\":2}\n");
+    setting.wait_for("select string_agg(n::text, ' ') from late", "2");
+    setting.produce(&old, "a:{\"n\":3}\n");
+    setting.wait_for("select string_agg(n::text, ' ' order by n) from late", "2 3");
+    load.signal(Signal::TERM);
+    load.finish().expect_code(143);
+}

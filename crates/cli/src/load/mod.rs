@@ -235,7 +235,7 @@ fn load(
 ) -> Result<(), String> {
     let config = consumer_config(&shared.plan);
     let (mut filled, mut backend) = (FilledColumns::default(), None);
-    let mut told = BTreeSet::new();
+    let mut looked = Looked::default();
     loop {
         let mut patience = Patience::new(shared);
         let pulse = Arc::clone(&patience.pulse);
@@ -243,7 +243,7 @@ fn load(
             if *shared.command.borrow() == Command::Stop {
                 return Ok(());
             }
-            let prepared = prepare(shared, &config, &mut filled, &pulse, &mut backend, &mut told);
+            let prepared = prepare(shared, &config, &mut filled, &pulse, &mut backend, &mut looked);
             match shared.handle.block_on(patience.limit(prepared)) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
@@ -306,6 +306,15 @@ fn work(
     first
 }
 
+/// What a run remembers of its looks.
+#[derive(Default)]
+struct Looked {
+    /// Notices that have been told.
+    told: BTreeSet<String>,
+    /// Topics that were not there: all of their records have come since this run began.
+    late: BTreeSet<Str>,
+}
+
 /// Looks at both sides once, before anything is read: the tables, the topics, where each partition ends.
 async fn prepare(
     shared: &Arc<Shared>,
@@ -313,7 +322,7 @@ async fn prepare(
     filled: &mut FilledColumns,
     pulse: &Pulse,
     backend: &mut Option<Backend>,
-    told: &mut BTreeSet<String>,
+    looked: &mut Looked,
 ) -> Result<Vec<Assigned>, Trouble> {
     let plan = &shared.plan;
     let mut postgres = session::open(plan, pulse, backend).await?;
@@ -351,7 +360,7 @@ async fn prepare(
         layout.encoder().map_err(Trouble::Final)?;
     }
     for notice in numbered_columns(plan, &tables) {
-        if told.insert(notice.clone()) {
+        if looked.told.insert(notice.clone()) {
             shared.reporter.tell("column_default", &notice);
         }
     }
@@ -361,15 +370,16 @@ async fn prepare(
         pulse.resting(rejects::check_topic(&shared.client, topic)).await?;
     }
     let mut assigned = match pulse.resting(partitions(&shared.client, plan, &names)).await {
-        // It may be made later, unless it was there before.
-        Err(Trouble::Missing(text))
-            if plan.end == End::Follow && !positions::were_there(&postgres, plan).await? =>
-        {
-            return Err(Trouble::Passing(text));
+        Err(Trouble::Missing(text)) if plan.end == End::Follow => {
+            looked.late.extend(missing(&shared.client.metadata(), plan).map(Str::from));
+            // It may be made later, unless it was there before.
+            let were_there = positions::were_there(&postgres, plan).await?;
+            return Err(if were_there { Trouble::Missing(text) } else { Trouble::Passing(text) });
         }
         found => found?,
     };
-    let survey = Survey { plan, client: &shared.client, config, tables: &tables, pulse };
+    let late = Some(&looked.late);
+    let survey = Survey { plan, client: &shared.client, config, tables: &tables, pulse, late };
     let mut notices = Vec::new();
     let placed = match survey.establish(&mut postgres, &assigned, &mut notices).await {
         Ok(placed) => placed,
@@ -402,13 +412,20 @@ fn numbered_columns(plan: &Load, tables: &[Table]) -> Vec<String> {
 /// How long it may take until all brokers know of a new topic.
 const HEARSAY: Duration = Duration::from_millis(500);
 
+fn is_missing(metadata: &Metadata, name: &str) -> bool {
+    metadata.topic(name).and_then(|topic| topic.error) == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+/// The topics of the plan that are not there.
+fn missing<'a>(metadata: &Metadata, plan: &'a Load) -> impl Iterator<Item = &'a str> {
+    let names = plan.routes.iter().map(|route| route.topic.as_str());
+    names.filter(move |name| is_missing(metadata, name))
+}
+
 /// The partitions of all topics, and the table of each.
 async fn partitions(client: &Client, plan: &Load, tables: &[String]) -> Result<Vec<Assigned>, Trouble> {
     let names: Vec<&str> = plan.routes.iter().map(|route| route.topic.as_str()).collect();
     let mut metadata = client.topics(&names).await.map_err(|error| Trouble::kafka(&error))?;
-    let is_missing = |metadata: &Metadata, name: &str| {
-        metadata.topic(name).and_then(|topic| topic.error) == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-    };
     // Of a topic that is there, the first of --partitions that it does not have.
     let lacks = |metadata: &Metadata, name: &str| {
         let topic = metadata.topic(name).filter(|topic| topic.error.is_none())?;

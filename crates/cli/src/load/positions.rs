@@ -4,7 +4,7 @@
 //! cluster) is an error that names the gap, unless `--accept-loss` says to go on behind it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -160,6 +160,8 @@ pub(super) struct Survey<'a> {
     pub(super) config: &'a ConsumerConfig,
     pub(super) tables: &'a [Table],
     pub(super) pulse: &'a Pulse,
+    /// Topics that have come since the run began.
+    pub(super) late: Option<&'a BTreeSet<Str>>,
 }
 
 /// The rows of kcopy.offsets by table, topic and partition.
@@ -198,7 +200,7 @@ impl Survey<'_> {
         let cluster_id = self.cluster_id();
         let is_new = |it: &&Assigned| {
             let of_topic = (self.tables[it.table].oid, it.topic.to_string());
-            !stored.contains_key(&self.key(it)) && !known.contains(&of_topic)
+            !stored.contains_key(&self.key(it)) && !known.contains(&of_topic) && !self.skips_start(it)
         };
         let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
         if !new.is_empty() {

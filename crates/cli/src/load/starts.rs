@@ -18,6 +18,13 @@ use crate::plan::Start;
 pub(super) type Starts = HashMap<(Str, i32), (i64, Option<i32>)>;
 
 impl Survey<'_> {
+    /// Whether `--from` counts from an end that was none when the run began: what has come since is loaded, all of it.
+    pub(super) fn skips_start(&self, it: &Assigned) -> bool {
+        let is_from_end = matches!(self.plan.start, Start::End | Start::BeforeEnd(_));
+        let is_late = self.late.is_some_and(|late| late.contains(&it.topic));
+        is_from_end && is_late && self.plan.import_group.is_none()
+    }
+
     /// Where these begin: at `--from`, or where a group stands.
     pub(super) async fn first_starts(
         &self,

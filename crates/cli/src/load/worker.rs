@@ -162,7 +162,7 @@ impl Worker {
         let layouts = self.filled.layouts(plan, &tables)?;
         let mut notices = Vec::new();
         let (client, config) = (&self.shared.client, &self.config);
-        let survey = Survey { plan, client, config, tables: &tables, pulse };
+        let survey = Survey { plan, client, config, tables: &tables, pulse, late: None };
         let placed = survey.establish(postgres, &self.assigned, &mut notices).await?;
         for notice in notices {
             self.shared.reporter.tell("loss_accepted", &notice);
