@@ -327,6 +327,10 @@ fn interval(random: &mut Random) -> String {
     joined(random, pieces)
 }
 
+/// Where numeric ends: behind the point, before it, and what it reads at all.
+const AT_LIMITS_OF_EXPONENTS: [usize; 9] =
+    [16_370, 16_383, 16_384, 40_401, 131_060, 131_071, 131_073, 1_073_741_822, 1_073_741_823];
+
 fn number(random: &mut Random) -> String {
     let len = [0, 1, 2, 3, 5, 9, 10, 17, 20, 40][random.below(10)];
     let mut text = random.pick(&["", "", "", "-", "+", " "]).to_owned() + &random.digits(len);
@@ -334,7 +338,11 @@ fn number(random: &mut Random) -> String {
         text += &fraction(random);
     }
     if random.one_in(3) {
-        let exponent = if random.one_in(3) { random.below(400) } else { random.below(20) };
+        let exponent = match random.below(20) {
+            0 => AT_LIMITS_OF_EXPONENTS[random.below(AT_LIMITS_OF_EXPONENTS.len())],
+            1..=6 => random.below(400),
+            _ => random.below(20),
+        };
         text += &format!("{}{}{exponent}", random.pick(&["e", "E"]), random.pick(&["", "+", "-"]));
     }
     match random.below(20) {

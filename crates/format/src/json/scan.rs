@@ -3,6 +3,7 @@
 use crate::{
     base64::hex_digit,
     scan::{Pattern, Special, count_digits},
+    types::fits_numeric,
 };
 
 /// What is accepted.
@@ -38,9 +39,8 @@ pub(crate) struct RawString {
     pub(crate) has_escapes: bool,
 }
 
-/// Digits that a numeric can have before and after its point.
-const MAX_INTEGER_DIGITS: i64 = 131_072;
-const MAX_FRACTION_DIGITS: i64 = 16_383;
+/// Numbers of fewer bytes and without an exponent are within what a numeric can hold.
+const PLAIN_NUMBER_LEN: usize = 16_383;
 
 /// How deep json and jsonb may be nested. PostgreSQL's limit is its stack, and 2 MB, the default, are enough for
 /// twice this.
@@ -216,7 +216,7 @@ impl<'a> Scanner<'a> {
         // Most are nothing but digits, few enough for every type.
         let rest = &self.bytes[self.position..];
         let len = count_digits(rest);
-        let is_plain = (1..MAX_FRACTION_DIGITS as usize).contains(&len) && (len == 1 || rest[0] != b'0');
+        let is_plain = (1..PLAIN_NUMBER_LEN).contains(&len) && (len == 1 || rest[0] != b'0');
         if is_plain && !matches!(rest.get(len), Some(b'.' | b'e' | b'E')) {
             self.position += len;
             return Ok(());
@@ -233,24 +233,16 @@ impl<'a> Scanner<'a> {
             self.position = start;
             return Err(self.error("a number must not start with 0"));
         }
-        let fraction: &[u8] = if self.follows(b".") { self.digits()? } else { &[] };
-        let mut exponent = 0i64;
-        if self.follows(b"eE") {
-            let negative = self.bytes.get(self.position) == Some(&b'-');
-            self.follows(b"+-");
-            let digits = self.digits()?;
-            let magnitude = digits.iter().fold(0i64, |number, digit| {
-                number.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
-            });
-            exponent = if negative { -magnitude } else { magnitude };
+        if self.follows(b".") {
+            self.digits()?;
         }
-        let fits = || {
-            let fraction_digits = (fraction.len() as i64).saturating_sub(exponent);
-            let integer_digits = (integer.len() as i64).saturating_add(exponent);
-            let is_zero = integer.iter().chain(fraction).all(|digit| *digit == b'0');
-            fraction_digits <= MAX_FRACTION_DIGITS && (is_zero || integer_digits <= MAX_INTEGER_DIGITS)
-        };
-        if rules == Rules::Jsonb && !fits() {
+        let mut is_plain = self.position - start < PLAIN_NUMBER_LEN;
+        if self.follows(b"eE") {
+            self.follows(b"+-");
+            self.digits()?;
+            is_plain = false;
+        }
+        if rules == Rules::Jsonb && !is_plain && !fits_numeric(&self.bytes[start..self.position]) {
             self.position = start;
             return Err(self.error("jsonb cannot hold a number of this size"));
         }
@@ -506,11 +498,16 @@ mod tests {
             ("1e131072", 0),
             ("1e-16384", 0),
             ("[1e99999999999999999999]", 1),
+            ("[0e1099999999999]", 1),
+            ("0e-16384", 0),
+            ("0.5e131073", 0),
         ] {
             assert_eq!(check(text, Rules::Json), Ok(()), "{text}");
             assert_eq!(check(text, Rules::Jsonb).map_err(|error| error.position), Err(position), "{text}");
         }
-        for text in ["1e131071", "1e-16383", "0e999999"] {
+        for text in
+            ["1e131071", "1e-16383", "0e999999", "0.5E131072", "-0.0005e131075", "0e1073741822", "12.50"]
+        {
             assert_eq!(check(text, Rules::Jsonb), Ok(()), "{text}");
         }
     }

@@ -32,7 +32,10 @@ mod scalar;
 use std::fmt;
 
 pub use self::name::TypeNameError;
-pub(super) use self::{codec::JSONB_VERSION, json::JsonKind, moment::round as rounded, scalar::check_length};
+pub(super) use self::{
+    codec::JSONB_VERSION, json::JsonKind, moment::round as rounded, numeric::fits as fits_numeric,
+    scalar::check_length,
+};
 
 /// Why a text is no value of its type.
 pub(super) type Refusal = &'static str;
