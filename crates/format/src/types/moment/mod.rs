@@ -7,8 +7,9 @@ mod parse;
 use self::parse::{Day, Moment};
 use super::Refusal;
 use crate::datetime::{
-    END_MICROS, EPOCH_DAYS, INFINITY, MIN_MICROS, NEGATIVE_INFINITY, Style, civil_from_days, parse_fixed,
-    parse_fixed_date, parse_timestamptz, put_date, put_fraction, put_timestamptz, two_digits,
+    END_MICROS, EPOCH_DAYS, INFINITY, MIN_MICROS, NEGATIVE_INFINITY, Style, civil_from_days,
+    micros_of_fraction, parse_fixed, parse_fixed_date, parse_timestamptz, put_date, put_fraction,
+    put_timestamptz, two_digits,
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -68,14 +69,20 @@ pub(super) fn parse_timestamptz_with(text: &[u8], precision: Option<u8>) -> Resu
 pub(super) fn parse_milliseconds(text: &[u8], precision: Option<u8>) -> Result<i64, Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| OUT_OF_RANGE)?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = fraction.bytes().chain(std::iter::repeat(b'0'));
     if fraction.bytes().any(|byte| !byte.is_ascii_digit()) || whole.contains(['e', 'E']) {
         return Err("as a number it must be milliseconds since 1970, without an exponent");
     }
     let milliseconds: i64 = whole.parse().map_err(|_| OUT_OF_RANGE)?;
-    let thousandths = digits.take(3).fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
-    let thousandths = if whole.starts_with('-') { -thousandths } else { thousandths };
-    let micros = milliseconds.checked_mul(1000).and_then(|micros| micros.checked_add(thousandths));
+    let micros = if fraction.is_empty() {
+        milliseconds.checked_mul(1000)
+    } else {
+        // As a fraction of a second. The sign is that of the text: -0 has none as a number.
+        let positive = milliseconds.checked_abs().ok_or(OUT_OF_RANGE)?;
+        let in_second = micros_of_fraction(format!("{:03}{fraction}", positive % 1000).as_bytes());
+        let micros = (positive / 1000).checked_mul(MICROS_PER_SECOND);
+        let micros = micros.and_then(|micros| micros.checked_add(in_second));
+        if whole.starts_with('-') { micros.map(|micros| -micros) } else { micros }
+    };
     let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_DAYS * MICROS_PER_DAY));
     in_range(micros.ok_or(OUT_OF_RANGE)?, precision)
 }

@@ -211,3 +211,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn milliseconds_are_rounded_to_microseconds() {
+    // The right side is the same fraction of a second, read by PostgreSQL 15.
+    for (milliseconds, expected) in [
+        ("0", "1970-01-01 00:00:00"),
+        ("48.999999999", "1970-01-01 00:00:00.049"),
+        ("48.9994", "1970-01-01 00:00:00.048999"),
+        ("48.9996", "1970-01-01 00:00:00.049"),
+        ("0.0005", "1970-01-01 00:00:00"),
+        ("0.0015", "1970-01-01 00:00:00.000002"),
+        ("999.9999", "1970-01-01 00:00:01"),
+        ("1767225600000.1236", "2026-01-01 00:00:00.000124"),
+        ("-0.0006", "1969-12-31 23:59:59.999999"),
+        ("-48.999999999", "1969-12-31 23:59:59.951"),
+        ("-1000.4996", "1969-12-31 23:59:58.9995"),
+    ] {
+        let micros = parse_milliseconds(milliseconds.as_bytes(), None).expect(milliseconds);
+        assert_eq!(Ok(micros), parse_timestamp(expected.as_bytes(), None), "{milliseconds}");
+    }
+    for wrong in ["1e3", "1.5e3", "9223372036854775807.5", "-9223372036854775808.5", "99999999999999999999"] {
+        assert!(parse_milliseconds(wrong.as_bytes(), None).is_err(), "{wrong}");
+    }
+}
