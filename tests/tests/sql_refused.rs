@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use kcopy_tests::{Loading, installation, server_program};
+use kcopy_tests::{Loading, installation, server_program, sql_quoted};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -127,5 +127,27 @@ fn errors_that_are_about_no_record_stay_as_they_are() {
     assert_eq!(reports.len(), 10, "{log}");
     for report in reports {
         assert!(!Path::new(report).exists(), "{report}");
+    }
+}
+
+#[test]
+fn errors_of_copy_name_the_record_in_other_languages() {
+    let mut loading = Loading::start();
+    loading.database.execute("create table t(v int4)");
+    for (context, expected) in [
+        ("COPY t, line 2, column v: \"x\"", "topic [3] offset 11: column v of type integer: \"x\""),
+        ("COPY t, line 2", "topic [3] offset 11"),
+        ("SQL function\nCOPY a, b, line 3: \"1, line 5\"", "topic [3] offset 12: \"1, line 5\""),
+        ("COPY t, Zeile 2, Spalte v: »x«", "topic [3] offset 11: Spalte v: »x«"),
+        ("COPY t, ligne 1 : « x »", "topic [3] offset 10: « x »"),
+        ("COPY t, строка 5", "topic [3] offset 14"),
+        ("COPY t, rad 12, kolumn v", "topic [3] offset 21: kolumn v"),
+        ("COPY t, line 16", "∅"),
+        ("SQL statement \"COPY t, line 2\"", "∅"),
+    ] {
+        let quoted = sql_quoted(context);
+        let taken = r#"{"written": [[1, "topic", 3, 10, 15]]}"#;
+        let place = format!("select kcopy.place_of({quoted}, '{taken}', 't')");
+        assert_eq!(loading.database.value(&place), expected, "{context}");
     }
 }

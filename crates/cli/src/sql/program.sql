@@ -148,7 +148,8 @@ AS $body$
      LIMIT 1
 $body$;
 
--- The record that an error of COPY is about, and what of it: COPY counts rows. NULL where the error is about none.
+-- The record that an error of COPY is about, and what of it: COPY counts rows. NULL where the error is about none. "line"
+-- is a word of lc_messages, which only a superuser may set; the order is the same in all languages but two.
 CREATE OR REPLACE FUNCTION kcopy.place_of(context text, taken jsonb, target regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -157,7 +158,7 @@ AS $body$
             format(': column %s of type %s', a.attname, format_type(a.atttypid, a.atttypmod))
             || substr(found.rest, length('column ' || a.attname) + 1) END
       FROM (SELECT m[1] AS line, m[2] AS rest
-              FROM regexp_matches(context, '(?n)^COPY .*?, line ([0-9]+)(?:[,:] )?(.*)$') m) found
+              FROM regexp_matches(context, '(?n)^COPY .*?, [^ ,]+ ([0-9]+)(?: ?[,:] )?(.*)$') m) found
       LEFT JOIN LATERAL (
         SELECT * FROM pg_attribute
          WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
