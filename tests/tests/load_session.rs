@@ -136,3 +136,26 @@ fn loaders_that_are_the_first_ones_together_all_go_on() {
     loader.finish().expect_success();
     assert_eq!(setting.database.value("select count(*) from made"), "1");
 }
+
+#[test]
+fn a_role_that_is_set_after_the_login_may_load() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("roled", 1);
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    let database = setting.database.value("select current_database()");
+    setting.database.execute(&format!(
+        "create role importer; create table roled(n int4); alter table roled owner to importer;
+         grant create, temp on database {database} to importer"
+    ));
+    // Such a one may not see when its own session began.
+    let options = ["-d", &setting.database.url(), "--into", "roled"];
+    let mut load = kcopy_tests::program("kcopy");
+    load.args(["load", &topic, "-b", setting.broker.bootstrap()])
+        .args(options)
+        .env("PGOPTIONS", "-c role=importer");
+    let loaded = kcopy_tests::run(&mut load);
+    let rows = setting.database.value("select count(*) from roled");
+    setting.database.execute("drop owned by importer; drop role importer");
+    loaded.expect_success();
+    assert_eq!(rows, "1");
+}

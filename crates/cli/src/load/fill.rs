@@ -293,17 +293,22 @@ fn fault(doing: &str, error: &tokio_postgres::Error, goal: Option<&str>, from: u
     }
 }
 
-/// The row that an error of COPY is about: `COPY orders, line 3, column id: "x"`. The value is the record's own, and may
-/// look like this as well.
+/// The row that an error of COPY is about: `COPY orders, line 3, column id: "x"`, or another word in place of `line` where
+/// the server speaks another language. The value is the record's own, and may look like this as well.
 fn line_of(error: &tokio_postgres::Error, goal: &str) -> Option<usize> {
     if !is_about_data(error, Some(goal)) {
         return None;
     }
+    line_in(error.as_db_error()?.where_()?, goal)
+}
+
+fn line_in(context: &str, goal: &str) -> Option<usize> {
+    let start = format!("COPY {goal}, ");
     // A trigger's context comes before COPY's.
-    let start = format!("COPY {goal}, line ");
-    let line = error.as_db_error()?.where_()?.lines().find_map(|line| line.strip_prefix(&start))?;
-    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
-    line[..digits].parse().ok()
+    let place = context.lines().find_map(|line| line.strip_prefix(&start))?;
+    let (_, number) = place.split_once(' ')?;
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    number[..digits].parse().ok()
 }
 
 /// Whether an error can be one of the row: all but those of the session, the server and its surroundings.
@@ -330,4 +335,22 @@ fn is_about_data(error: &tokio_postgres::Error, goal: Option<&str>) -> bool {
         });
     }
     !OTHERS.iter().any(|class| code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_in;
+
+    #[test]
+    fn the_line_is_found_behind_any_word() {
+        for (context, line) in [
+            ("COPY t, line 3, column id: \"x\"", Some(3)),
+            ("COPY t, Zeile 12, Spalte id: \u{bb}x\u{ab}", Some(12)),
+            ("PL/pgSQL function f() line 7 at RAISE\nCOPY t, line 4: \"COPY t, line 9\"", Some(4)),
+            ("COPY other, line 3", None),
+            ("COPY t", None),
+        ] {
+            assert_eq!(line_in(context, "t"), line, "{context}");
+        }
+    }
 }

@@ -52,8 +52,9 @@ pub(super) async fn open(
         // One that is of another server, or may not be ended, ends by itself.
         let _ = postgres.query(end, &[process, since]).await;
     }
+    // A role that was set after the login may not see when it began.
     let own = "select pid, backend_start::text from pg_catalog.pg_stat_activity \
-               where pid = pg_catalog.pg_backend_pid()";
+               where pid = pg_catalog.pg_backend_pid() and backend_start is not null";
     let row = postgres.query_opt(own, &[]).await.map_err(failed)?;
     *backend = row.map(|row| (row.get(0), row.get(1)));
     locks::wait_within(&postgres, locks::first_wait(plan)).await?;
