@@ -225,6 +225,15 @@ impl BrokerConfigs {
                 .ok_or_else(|| ConfigError::new(format!("Unknown topic config name: {name}")))?;
             check(name, row.1, row.4, value)?;
         }
+        if properties
+            .get("remote.storage.enable")
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+        {
+            return Err(ConfigError::new(
+                "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log \
+                 storage.",
+            ));
+        }
         let lag = |name: &str| {
             let row = topic_row(name)?;
             let value = properties.get(name).cloned().or_else(|| self.inherited(row, None))?;

@@ -42,6 +42,28 @@ fn values_are_checked_with_kafkas_messages() {
         ),
         ("no.such", "1", "Unknown topic config name: no.such"),
         (
+            "compression.gzip.level",
+            "10",
+            "Invalid value 10 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+        ),
+        (
+            "min.cleanable.dirty.ratio",
+            "2",
+            "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+        ),
+        (
+            "leader.replication.throttled.replicas",
+            "0:1,x",
+            "Invalid value [0:1, x] for configuration leader.replication.throttled.replicas: \
+             leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following \
+             format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        ),
+        (
+            "remote.storage.enable",
+            "true",
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+        ),
+        (
             "preallocate",
             "yes",
             "Invalid value yes for configuration preallocate: Expected value to be either true or false",
@@ -52,7 +74,13 @@ fn values_are_checked_with_kafkas_messages() {
         let error = configs.check_topic(&properties(&[(name, value)])).unwrap_err();
         assert_eq!(error.to_string(), message);
     }
-    let fine = properties(&[("cleanup.policy", "compact,delete"), ("compression.gzip.level", "-1")]);
+    let fine = properties(&[
+        ("cleanup.policy", "compact,delete"),
+        ("compression.gzip.level", "-1"),
+        ("leader.replication.throttled.replicas", "0:1, 2:3"),
+        ("follower.replication.throttled.replicas", "*"),
+        ("remote.storage.enable", "false"),
+    ]);
     assert_eq!(configs.check_topic(&fine), Ok(()));
 }
 

@@ -97,14 +97,19 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> S
 }
 
 /// Checks `value` against a type and the notation of the tables: `MIN..MAX|OTHER`, `=ONE,TWO` (`~=`: any case), `!`
-/// for not empty.
+/// for not empty, `replicas` for a list of `PARTITION:BROKER` or `*`.
 ///
 /// # Errors
 /// The message that Apache Kafka gives.
 pub(crate) fn check(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), ConfigError> {
-    let wrong =
-        |why: String| Err(ConfigError(format!("Invalid value {value} for configuration {name}: {why}")));
     let value = value.trim();
+    // Java shows the fraction of any.
+    let shown = match (kind, value.parse::<f64>()) {
+        (Kind::Double, Ok(number)) => format!("{number:?}"),
+        _ => value.to_owned(),
+    };
+    let wrong =
+        |why: String| Err(ConfigError(format!("Invalid value {shown} for configuration {name}: {why}")));
     let number = match kind {
         Kind::Boolean => {
             return if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") {
@@ -132,6 +137,11 @@ pub(crate) fn check(name: &str, kind: Kind, valid: &str, value: &str) -> Result<
     let Some((min, max)) = range.split_once("..") else {
         return Ok(());
     };
+    let is_within = min.parse::<f64>().is_ok_and(|min| number >= min)
+        && max.parse::<f64>().is_ok_and(|max| number <= max);
+    if !other.is_empty() && !is_within {
+        return wrong(format!("Value must be between {min} and {max} or equal to {other}"));
+    }
     if min.parse::<f64>().is_ok_and(|min| number < min) {
         return wrong(format!("Value must be at least {min}"));
     }
@@ -147,6 +157,9 @@ fn check_text(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), Co
     if valid == "!" && value.is_empty() {
         return wrong("String must be non-empty");
     }
+    if valid == "replicas" {
+        return check_replicas(name, value);
+    }
     let any_case = valid.starts_with('~');
     let Some(allowed) = valid.trim_start_matches('~').strip_prefix('=') else {
         return Ok(());
@@ -159,6 +172,21 @@ fn check_text(name: &str, kind: Kind, valid: &str, value: &str) -> Result<(), Co
         _ => is_allowed(value),
     };
     if fine { Ok(()) } else { wrong(&format!("String must be one of: {}", allowed.replace(',', ", "))) }
+}
+
+fn check_replicas(name: &str, value: &str) -> Result<(), ConfigError> {
+    let replicas: Vec<&str> = value.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    let is_id = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let is_replica =
+        |one: &&str| one.split_once(':').is_some_and(|(partition, broker)| is_id(partition) && is_id(broker));
+    if replicas == ["*"] || replicas.iter().all(is_replica) {
+        return Ok(());
+    }
+    Err(ConfigError(format!(
+        "Invalid value [{}] for configuration {name}: {name} must be the literal '*' or a list of replicas in the \
+         following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+        replicas.join(", ")
+    )))
 }
 
 fn edit_distance(left: &str, right: &str) -> usize {

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::frame_reader::FrameReader;
+use super::frame_reader::{FrameReader, ReadError};
 use crate::{
     actor::Handle,
     clock::Clock,
@@ -65,18 +65,25 @@ where
     let mut writing = std::pin::pin!(write_answers(write_half, answers));
     let reason = tokio::select! {
         biased;
-        written = &mut writing => written.map_err(|error| error.to_string()).err(),
+        written = &mut writing => written.err().map(Reason::other),
         reason = reader.run() => {
             // What was answered before still goes out, if the peer takes it.
             match timeout(settings.max_idle, writing).await {
                 Ok(Ok(())) => reason,
-                Ok(Err(error)) => reason.or(Some(error.to_string())),
-                Err(_) => Some("the peer does not read".into()),
+                Ok(Err(error)) => reason.or(Some(Reason::other(error))),
+                Err(_) => Some(Reason::other("the peer does not read")),
             }
         }
     };
-    if let Some(reason) = reason {
-        tracing::debug!(node_id = settings.node_id, connection_id, %reason, "connection closed");
+    let node_id = settings.node_id;
+    match reason {
+        Some(Reason::Request(reason)) => {
+            tracing::warn!(node_id, connection_id, %reason, "connection closed");
+        }
+        Some(Reason::Other(reason)) => {
+            tracing::debug!(node_id, connection_id, %reason, "connection closed");
+        }
+        None => {}
     }
     actor.disconnected(connection_id).await;
 }
@@ -92,17 +99,35 @@ struct Reader<'a, R> {
 /// Whether a connection goes on.
 enum Next {
     Read,
-    Close(String),
+    Close(Reason),
+}
+
+/// Why a connection ends.
+enum Reason {
+    /// What the peer has sent is no request, or none that is known here: whoever wrote the peer wants to know.
+    Request(String),
+    Other(String),
+}
+
+impl Reason {
+    fn request(text: impl ToString) -> Reason {
+        Reason::Request(text.to_string())
+    }
+
+    fn other(text: impl ToString) -> Reason {
+        Reason::Other(text.to_string())
+    }
 }
 
 impl<R: AsyncRead + Unpin> Reader<'_, R> {
     /// Reads until the connection ends; says why, unless the peer just closed it.
-    async fn run(mut self) -> Option<String> {
+    async fn run(mut self) -> Option<Reason> {
         loop {
             // The time limit is for a whole frame, so that one byte now and then does not keep a connection.
             let frame = match timeout(self.settings.max_idle, self.frames.next()).await {
-                Err(_) => return Some("idle for too long".into()),
-                Ok(Err(error)) => return Some(error.to_string()),
+                Err(_) => return Some(Reason::other("idle for too long")),
+                Ok(Err(error @ ReadError::Io(_))) => return Some(Reason::other(error)),
+                Ok(Err(error)) => return Some(Reason::request(error)),
                 Ok(Ok(None)) => return None,
                 Ok(Ok(Some(frame))) => frame,
             };
@@ -117,10 +142,10 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         let frame_len = frame.len();
         let (key, version, correlation_id) = match peek_request(&frame) {
             Ok(peeked) => peeked,
-            Err(error) => return Next::Close(error.to_string()),
+            Err(error) => return Next::Close(Reason::request(error)),
         };
         let Some(served) = ApiKey::try_from(key).ok().and_then(served) else {
-            return Next::Close(format!("unknown API key {key}"));
+            return Next::Close(Reason::Request(format!("unknown API key {key}")));
         };
         let known_version = (served.min_version..=served.max_version).contains(&version);
         if !known_version {
@@ -128,7 +153,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
                 let body = ResponseBody::ApiVersions(api_versions::unsupported());
                 return self.answer(body, 0, correlation_id, Delivery::default()).await;
             }
-            return Next::Close(format!("{} version {version} is not served", served.key));
+            return Next::Close(Reason::Request(format!("{} version {version} is not served", served.key)));
         }
         let decoded = decode_request_header(frame, served.key, version).and_then(|(header, mut reader)| {
             let body = RequestBody::decode(served.key, version, &mut reader);
@@ -136,8 +161,8 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         });
         let (header, body) = match decoded {
             Ok((header, Some(body))) => (header, body),
-            Ok((_, None)) => return Next::Close(format!("{} is not served", served.key)),
-            Err(error) => return Next::Close(error.to_string()),
+            Ok((_, None)) => return Next::Close(Reason::Request(format!("{} is not served", served.key))),
+            Err(error) => return Next::Close(Reason::request(error)),
         };
         let context = Context {
             node_id: self.settings.node_id,
@@ -162,14 +187,16 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
             asked = self.actor.append(append, delivery).await;
         }
         let Ok((outcome, delivery)) = asked else {
-            return Next::Close("the cluster was stopped".into());
+            return Next::Close(Reason::other("the cluster was stopped"));
         };
         let body = match outcome {
             Outcome::Reply(body) => body,
             Outcome::Finish(finish) => (finish.0)(),
             Outcome::Silent => return Next::Read,
-            Outcome::Close(reason) => return Next::Close(reason.into()),
-            Outcome::Park(_) | Outcome::Validate(_) => return Next::Close("an outcome out of place".into()),
+            Outcome::Close(reason) => return Next::Close(Reason::other(reason)),
+            Outcome::Park(_) | Outcome::Validate(_) => {
+                return Next::Close(Reason::other("an outcome out of place"));
+            }
         };
         self.answer(body, version, correlation_id, delivery).await
     }
@@ -182,7 +209,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         delivery: Delivery,
     ) -> Next {
         if delivery.close_instead {
-            return Next::Close("a fault was injected".into());
+            return Next::Close(Reason::other("a fault was injected"));
         }
         if delivery.never {
             // Silent for good: the peer's own time limits are what ends this.
@@ -196,7 +223,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         };
         match self.outgoing.send(outgoing).await {
             Ok(()) => Next::Read,
-            Err(_) => Next::Close("the connection is broken".into()),
+            Err(_) => Next::Close(Reason::other("the connection is broken")),
         }
     }
 }
