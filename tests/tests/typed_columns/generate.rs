@@ -327,9 +327,10 @@ fn interval(random: &mut Random) -> String {
     joined(random, pieces)
 }
 
-/// Where numeric ends: behind the point, before it, and what it reads at all.
+/// Where numeric ends: behind the point, before it, and what it reads at all (exponents of 2^30 - 1 since PostgreSQL 16
+/// only).
 const AT_LIMITS_OF_EXPONENTS: [usize; 9] =
-    [16_370, 16_383, 16_384, 40_401, 131_060, 131_071, 131_073, 1_073_741_822, 1_073_741_823];
+    [16_370, 16_383, 16_384, 40_401, 131_060, 131_071, 131_073, 1_073_741_822, 1_073_741_824];
 
 fn number(random: &mut Random) -> String {
     let len = [0, 1, 2, 3, 5, 9, 10, 17, 20, 40][random.below(10)];
