@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kcopy_tests::WireLoad;
+use kcopy_tests::{Loading, WireLoad};
 use rustix::process::Signal;
 
 const UPSERT: [&str; 2] = ["--mode", "upsert"];
@@ -80,6 +80,75 @@ fn records_apply_in_their_order_where_another_column_is_unique() {
         ));
         setting.load(&load(&topic, &table, &[&UPSERT, &mapping])).expect_success();
         assert_eq!(setting.database.rows(&format!("select id, u from {table} order by 1")), after);
+    }
+}
+
+/// Tables, records `KEY:VALUE` and what is in the tables behind them, however the records are cut into batches.
+const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 4] = [
+    // Key 2 has left its parent before that goes, and its child stays; or it comes back behind the cascade.
+    (
+        "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');
+         create table %_child(u int4 references % on delete cascade); insert into % values (1, null, null), (3, null, null), (2, 1, 'kept');
+         insert into %_child values (2)",
+        "2:{\"p\":3}\n1:\n",
+        "select id, p, note, (select count(*) from %_child) from % order by 1",
+        &["2|3|kept|1", "3|∅|∅|1"],
+    ),
+    (
+        "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');
+         create table %_child(u int4 references % on delete cascade); insert into % values (1, null, null), (3, null, null), (2, 1, 'kept');
+         insert into %_child values (2)",
+        "1:\n2:{\"p\":3}\n",
+        "select id, p, note, (select count(*) from %_child) from % order by 1",
+        &["2|3|new|0", "3|∅|∅|0"],
+    ),
+    // A key that comes again is a new row.
+    (
+        "create table %(id int4 primary key, p int4, note text default 'new'); insert into % values (1, 0, 'old'), (2, 0, 'old')",
+        "1:{\"p\":1}\n1:\n1:{\"p\":2}\n2:{\"p\":1}\n",
+        "select * from % order by 1",
+        &["1|2|new", "2|1|old"],
+    ),
+    // A trigger sees what was there before.
+    (
+        "create table %(id int4 primary key, p int4); create table %_seen(n serial, p int4);
+         create function %_see() returns trigger language plpgsql as
+         $$begin insert into public.%_seen(p) select sum(p) from public.%; return old; end$$;
+         create trigger see before delete on % for each row execute function %_see()",
+        "1:{\"p\":1}\n2:{\"p\":2}\n1:\n3:{\"p\":4}\n2:\n1:{\"p\":8}\n",
+        "select id, p, (select string_agg(p::text, ' ' order by n) from %_seen) from % order by 1",
+        &["1|8|3 6", "3|4|3 6"],
+    ),
+];
+
+#[test]
+fn what_a_tombstone_takes_along_does_not_depend_on_batches() {
+    let Loading { broker, database } = Loading::start();
+    let mut setting = WireLoad { broker, database };
+    for (at, (made, lines, query, expected)) in TOMBSTONES_IN_ORDER.into_iter().enumerate() {
+        let topic = setting.broker.create(&format!("cascades-{at}"), 1);
+        setting.broker.kcat(&["-P", "-t", &topic, "-K:", "-Z"], lines.as_bytes()).expect_success();
+        for (way, more) in [&["--on-error", "fail"][..], &["--on-error", "skip"], &["--batch-rows", "1"]]
+            .into_iter()
+            .enumerate()
+        {
+            let table = format!("cascades{at}_{way}");
+            setting.database.execute(&made.replace('%', &table));
+            let mapping = ["--columns", "id = key, p", "--delete-on-tombstone"];
+            setting.load(&load(&topic, &table, &[&UPSERT, &mapping, more])).expect_success();
+            assert_eq!(setting.database.rows(&query.replace('%', &table)), expected, "{at} {more:?}");
+        }
+        // The same inside of PostgreSQL.
+        for (way, more) in ["", ", on_error => 'skip'", ", max_rows => 1"].into_iter().enumerate() {
+            let table = format!("cascades{at}_sql{way}");
+            setting.database.execute(&made.replace('%', &table));
+            for _ in lines.lines() {
+                setting.database.execute(&format!(
+                    "select * from kcopy.load('{topic}', '{table}', columns => 'id = key, p', mode => 'upsert'{more})"
+                ));
+            }
+            assert_eq!(setting.database.rows(&query.replace('%', &table)), expected, "{at} {more}");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Batch {
 pub(super) struct TableRows {
     pub(super) bytes: Bytes,
     pub(super) origins: Vec<Origin>,
+    /// The rows at which tombstones begin or end.
+    pub(super) turns: Vec<usize>,
 }
 
 /// Where a row comes from, and where it ends in the bytes.

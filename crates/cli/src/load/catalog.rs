@@ -21,8 +21,10 @@ pub(super) struct Table {
     pub(super) has_row_security: bool,
     /// Triggers may change a row before it is checked.
     pub(super) has_row_triggers: bool,
+    /// What deletes a row does more: other rows may depend on when it happens.
+    pub(super) deletes_reach_further: bool,
     /// Changes whenever a column or the primary key does, or whether there are such triggers, row security, or partitions
-    /// whose rows would not share the fate of the positions.
+    /// whose rows would not share the fate of the positions, or whether deletes reach further.
     pub(super) fingerprint: String,
 }
 
@@ -50,7 +52,8 @@ impl Table {
 
 const FIND: &str = "\
 select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text,
-       c.relpersistence::text, pg_catalog.row_security_active(c.oid), {row_triggers}, c.relname::text
+       c.relpersistence::text, pg_catalog.row_security_active(c.oid), {row_triggers}, c.relname::text,
+       {further_deletes}
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.oid = pg_catalog.to_regclass($1)";
 
@@ -58,6 +61,14 @@ where c.oid = pg_catalog.to_regclass($1)";
 const ROW_TRIGGERS: &str = "\
 exists (select from pg_catalog.pg_trigger g where g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))";
+
+/// Whether foreign keys to a table, or to a partition of it, delete or change rows with it, or triggers see that; `$` is
+/// its OID.
+const FURTHER_DELETES: &str = "\
+(exists (select from pg_catalog.pg_constraint f where f.contype = 'f' and f.confdeltype in ('c', 'n', 'd')
+         and (f.confrelid = $ or f.confrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
+ or exists (select from pg_catalog.pg_trigger g where g.tgtype & 8 = 8 and g.tgenabled <> 'D' and not g.tgisinternal
+         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t))))";
 
 /// Partitions whose rows would be gone after a crash, or are elsewhere; `$` is the table's OID.
 const UNFIT_PARTITIONS: &str = "\
@@ -92,7 +103,7 @@ const FINGERPRINT: &str = "\
    a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text
    || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text
    || coalesce((select i.indkey::text from pg_catalog.pg_index i where i.indrelid = $ and i.indisprimary), '')
-   || exists ({unfit_partitions})::text)
+   || exists ({unfit_partitions})::text || {further_deletes}::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
  where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
 
@@ -109,6 +120,7 @@ pub(super) fn fingerprints(tables: &[&Table]) -> String {
         let fingerprint = FINGERPRINT
             .replace("{row_triggers}", ROW_TRIGGERS)
             .replace("{unfit_partitions}", UNFIT_PARTITIONS)
+            .replace("{further_deletes}", FURTHER_DELETES)
             .replace('$', &table.oid.to_string());
         format!(
             "select pg_catalog.to_regclass('{name}')::oid = {} as is_same, {fingerprint} as fingerprint",
@@ -125,7 +137,9 @@ pub(super) fn fingerprints(tables: &[&Table]) -> String {
 pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, Trouble> {
     let doing = format!("looking at table {name}");
     let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
-    let sql = FIND.replace("{row_triggers}", &ROW_TRIGGERS.replace('$', "c.oid"));
+    let sql = FIND
+        .replace("{row_triggers}", &ROW_TRIGGERS.replace('$', "c.oid"))
+        .replace("{further_deletes}", &FURTHER_DELETES.replace('$', "c.oid"));
     let Some(row) = client.query_opt(&sql, &[&name]).await.map_err(failed)? else { return Ok(None) };
     let (oid, name): (u32, String) = (row.get(0), row.get(1));
     let (kind, persistence): (String, String) = (row.get(2), row.get(3));
@@ -169,6 +183,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         is_partitioned: kind == "p",
         has_row_security: row.get(4),
         has_row_triggers: row.get(5),
+        deletes_reach_further: row.get(7),
         fingerprint: String::new(),
     };
     let now = client.query_one(&fingerprints(&[&table]), &[]).await.map_err(failed)?;

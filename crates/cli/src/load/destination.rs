@@ -97,8 +97,8 @@ fn stage_columns(table: &Table, layout: &Layout, marks: &StageColumns) -> String
     layout.names().map(column).collect::<Vec<_>>().join(", ")
 }
 
-/// From the stage, or a part of it, into the table, in the order in which the rows came, so that identities follow it too; the last
-/// of equal keys wins.
+/// From the stage, or a part of it, into the table, in the order in which the rows came, so that identities follow it too;
+/// the last of equal keys wins.
 fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, stage: &str) -> String {
     let ordinal = quoted(&marks.ordinal);
     let columns = layout.column_list();
@@ -124,13 +124,15 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, 
         None => (String::new(), String::new()),
         Some(tombstone) => {
             let tombstone = quoted(tombstone);
-            let same: Vec<String> = key.iter().map(|name| format!("t.{name} = last.{name}")).collect();
+            let same: Vec<String> = key.iter().map(|name| format!("t.{name} = dead.{name}")).collect();
             let same = same.join(" and ");
             // Rows that an inheriting table has are not the table's own.
             let only = if table.is_partitioned { "" } else { "only " };
             (
+                // A key that comes again is a new row.
                 format!(
-                    ", gone as (delete from {only}{name} t using last where last.{tombstone} and {same} returning 1)"
+                    ", gone as (delete from {only}{name} t using staged dead where dead.{tombstone} and {same} \
+                     returning 1)"
                 ),
                 // Looked at, so that it makes room first: a column that is unique beside the key may get a value that
                 // goes.
@@ -139,7 +141,8 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, 
         }
     };
     format!(
-        "with last as (select distinct on ({key_list}) * from {stage} order by {key_list}, {ordinal} desc){gone} \
+        "with staged as not materialized (select * from {stage}), \
+         last as (select distinct on ({key_list}) * from staged order by {key_list}, {ordinal} desc){gone} \
          insert into {name} ({columns}) overriding system value select {columns} from last{remaining} \
          order by {ordinal} on conflict ({key_list}) do {update}"
     )

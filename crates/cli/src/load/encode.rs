@@ -19,6 +19,9 @@ pub(super) struct RowEncoder {
     stage: Option<StageColumns>,
     /// The next row's place in its batch.
     ordinal: i64,
+    /// Whether the row before is a tombstone's, and where in the batch that has changed.
+    in_tombstones: bool,
+    turns: Vec<usize>,
 }
 
 /// What a stage holds beside the table's own columns. Their names are none of the table's.
@@ -136,6 +139,8 @@ impl Layout {
             columns: self.filled.clone(),
             stage: self.stage.clone(),
             ordinal: 0,
+            in_tombstones: false,
+            turns: Vec::new(),
         })
     }
 }
@@ -270,6 +275,10 @@ impl RowEncoder {
 
     /// Appends what the stage wants to know.
     fn mark(&mut self, is_tombstone: Option<bool>, start: usize, out: &mut Vec<u8>) {
+        if let Some(is_tombstone) = is_tombstone.filter(|is_tombstone| *is_tombstone != self.in_tombstones) {
+            self.in_tombstones = is_tombstone;
+            self.turns.push(self.ordinal as usize);
+        }
         match self.format {
             Format::Binary => {
                 let count = self.columns.len() as u16 + 1 + u16::from(is_tombstone.is_some());
@@ -294,9 +303,10 @@ impl RowEncoder {
         self.ordinal += 1;
     }
 
-    /// The next row is the first one of another batch.
-    pub(super) fn begin_batch(&mut self) {
-        self.ordinal = 0;
+    /// The next row is the first one of another batch. Gives the rows of this one at which tombstones begin or end.
+    pub(super) fn end_batch(&mut self) -> Vec<usize> {
+        (self.ordinal, self.in_tombstones) = (0, false);
+        std::mem::take(&mut self.turns)
     }
 
     /// What comes before the first row.

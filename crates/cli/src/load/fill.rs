@@ -30,6 +30,8 @@ pub(super) struct Filling<'a> {
     pub(super) partitions: &'a [Placed],
     /// Where refused records go; the first one ends it where there is no such place.
     pub(super) rejected: Option<&'a mut Vec<Rejected>>,
+    /// Whether pieces of the stage are found by an index.
+    pub(super) has_index: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +70,9 @@ impl Filling<'_> {
     /// nothing then.
     pub(super) async fn fill(mut self) -> Result<u64, Trouble> {
         let before = self.rejected.as_ref().map_or(0, |rejected| rejected.len());
+        let count = self.rows.origins.len();
         let copied = match self.rejected {
-            Some(_) => self.carefully(Step::Copy).await?,
+            Some(_) => self.carefully(Step::Copy, 0, count).await?,
             None => self.strictly().await?,
         };
         if self.destination.stage.is_none() {
@@ -77,11 +80,19 @@ impl Filling<'_> {
         }
         // Carefully in any case: what is right row by row need not be so for all rows at once, as when a key gives a value
         // free that another one takes.
-        self.carefully(Step::Merge).await?;
+        let mut from = 0;
+        if self.destination.table.deletes_reach_further {
+            // What is deleted with a row depends on what the others are by then: one after the other.
+            for &turn in &self.rows.turns {
+                self.carefully(Step::Merge, from, turn).await?;
+                from = turn;
+            }
+        }
+        self.carefully(Step::Merge, from, count).await?;
         let Some(rejected) = self.rejected else { return Ok(copied) };
         let refused = &mut rejected[before..];
         refused.sort_by_key(|it| (it.partition, it.offset));
-        Ok((self.rows.origins.len() - refused.len()) as u64)
+        Ok((count - refused.len()) as u64)
     }
 
     /// All rows at once, or none.
@@ -100,15 +111,14 @@ impl Filling<'_> {
     }
 
     /// As much as possible at once; around a row that is refused in smaller and growing pieces.
-    async fn carefully(&mut self, by: Step) -> Result<u64, Trouble> {
-        let count = self.rows.origins.len();
+    async fn carefully(&mut self, by: Step, mut from: usize, end: usize) -> Result<u64, Trouble> {
         // Where no line is named each failure costs as much as a success: small steps find a row sooner.
         let (first_step, growth) = if by == Step::Copy { (CAREFUL_ROWS, 4) } else { (1, 2) };
-        let (mut from, mut step, mut written) = (0, count, 0);
+        let (mut step, mut written) = (end - from, 0);
         // The row that PostgreSQL has named: what is before it is tried without it, and then it alone.
         let mut suspect: Option<usize> = None;
-        while from < count {
-            let until = suspect.map_or(count.min(from.saturating_add(step)), |row| row.max(from + 1));
+        while from < end {
+            let until = suspect.map_or(end.min(from.saturating_add(step)), |row| row.max(from + 1));
             let fault = match self.attempt(by, from, until).await {
                 Ok(rows) => {
                     written += rows;
@@ -125,9 +135,6 @@ impl Filling<'_> {
             // A savepoint is still there when it was rolled back to: the next one would be within it, and each such level
             // holds a lock until the end.
             self.execute("rollback to savepoint rows; release savepoint rows").await?;
-            if by == Step::Merge && step == count && count > 1 {
-                self.index_stage().await?;
-            }
             suspect = None;
             match fault {
                 Fault::Row { reason, .. } if until - from == 1 => {
@@ -149,12 +156,6 @@ impl Filling<'_> {
         let partition = origin.partition as usize;
         rejected.push(Rejected { partition, offset: origin.offset, content: None, reason });
         Ok(())
-    }
-
-    /// Pieces are looked for by their numbers.
-    async fn index_stage(&mut self) -> Result<(), Trouble> {
-        let Some(stage) = &self.destination.stage else { return Ok(()) };
-        self.execute(&stage.index).await
     }
 
     /// Writes rows behind a savepoint. It is still there where they were refused.
@@ -216,6 +217,10 @@ impl Filling<'_> {
         let Some(stage) = &mut self.destination.stage else { return Ok(0) };
         let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
         let is_whole = from == 0 && until == self.rows.origins.len();
+        if !is_whole && !self.has_index {
+            self.client.batch_execute(&stage.index).await.map_err(failed)?;
+            self.has_index = true;
+        }
         let piece = match is_whole {
             true => None,
             false => Some(prepared(self.client, stage).await.map_err(failed)?),

@@ -240,12 +240,12 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         self.check_topics(&batch)?;
-        self.encoders.iter_mut().for_each(RowEncoder::begin_batch);
-        for (bytes, origins) in &mut self.rows {
+        for ((bytes, origins), encoder) in self.rows.iter_mut().zip(&mut self.encoders) {
             let (size, count) = (bytes.len(), origins.len());
             batch.tables.push(TableRows {
                 bytes: std::mem::replace(bytes, Vec::with_capacity(size + (size >> 3))).into(),
                 origins: std::mem::replace(origins, Vec::with_capacity(count)),
+                turns: encoder.end_batch(),
             });
         }
         self.sender.blocking_send(batch).map_err(|_| writer_gone())

@@ -124,6 +124,7 @@ impl Loader {
                 rows,
                 partitions,
                 rejected: (self.plan.on_error != OnError::Fail).then_some(&mut done.rejected),
+                has_index: false,
             };
             done.rows.push(filling.fill().await?);
         }

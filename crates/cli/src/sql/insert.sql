@@ -64,12 +64,14 @@ $body$;
 -- Brings the rows of a stage into the target, all or none. INSERT does not say which row it refuses: it is looked for
 -- with `counted`, the same statements for some of the rows. In their order they may all be right, as when a key gives a
 -- value of another unique column free that a later one takes.
-CREATE OR REPLACE FUNCTION kcopy.insert_or_fail(statements text[], counted text[], rows int8, taken jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION kcopy.insert_or_fail(
+    statements text[], counted text[], first_row int8, last_row int8, taken jsonb
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     statement text;
-    refused int8 := 0;
+    refused int8 := first_row - 1;
     place text;
     state text;
     reason text;
@@ -83,11 +85,11 @@ DECLARE
     wrong_schema text;
 BEGIN
     FOREACH statement IN ARRAY statements LOOP
-        EXECUTE statement USING NULL::int8, NULL::int8;
+        EXECUTE statement USING first_row, last_row;
     END LOOP;
 EXCEPTION WHEN OTHERS OR assert_failure THEN
     -- More rows would take too long to go through again.
-    IF rows < 1 OR rows > 1000000 OR kcopy.is_elsewhere(SQLSTATE) THEN
+    IF last_row < first_row OR last_row - first_row >= 1000000 OR kcopy.is_elsewhere(SQLSTATE) THEN
         RAISE;
     END IF;
     BEGIN
@@ -95,8 +97,8 @@ EXCEPTION WHEN OTHERS OR assert_failure THEN
         FOREACH statement IN ARRAY counted LOOP
             EXECUTE statement USING 1::int8, 0::int8;
         END LOOP;
-        WHILE refused < rows LOOP
-            refused := kcopy.first_refused(counted, refused + 1, rows);
+        WHILE refused < last_row LOOP
+            refused := kcopy.first_refused(counted, refused + 1, last_row);
             place := kcopy.record_of(refused, taken);
             FOREACH statement IN ARRAY counted LOOP
                 EXECUTE statement USING refused, refused;

@@ -200,7 +200,9 @@ DECLARE
     stage_format text;
     with_records boolean;
     statements text[];
+    counted text[];
     statement text;
+    piece record;
     wanted int4[] := partitions;
     is_locked boolean;
     expected text[];
@@ -275,10 +277,17 @@ BEGIN
             FOREACH statement IN ARRAY statements LOOP
                 EXECUTE 'EXPLAIN ' || statement USING 1::int8, copied;
             END LOOP;
-            rejected_ones := kcopy.insert_or_reject(target, topic, stage, statements, 1, copied);
+            FOR piece IN SELECT * FROM kcopy.pieces(target, stage, mode, copied) LOOP
+                rejected_ones := rejected_ones
+                    || kcopy.insert_or_reject(target, topic, stage, statements, piece.first_row, piece.last_row);
+            END LOOP;
         ELSIF on_error = 'fail' THEN
-            PERFORM kcopy.insert_or_fail(statements,
-                kcopy.statements(target, stage, map.names, map.casts, mode, true, false, with_records), copied, taken);
+            counted := kcopy.statements(target, stage, map.names, map.casts, mode, true, false, with_records);
+            FOR piece IN SELECT * FROM kcopy.pieces(target, stage, mode, copied) LOOP
+                PERFORM kcopy.insert_or_fail(
+                    CASE WHEN piece.last_row - piece.first_row + 1 = copied THEN statements ELSE counted END,
+                    counted, piece.first_row, piece.last_row, taken);
+            END LOOP;
         END IF;
         PERFORM kcopy.unstage(stage);
         INSERT INTO kcopy.rejected (target, topic, partition, "offset", key, value, reason)

@@ -300,12 +300,45 @@ BEGIN
         format('SELECT kcopy.check_keys(%s::pg_catalog.oid, %L, %L, $1, $2)', target::oid,
             -- The stage's names of the key.
             (SELECT string_agg('c' || array_position(names, name), ',') FROM unnest(key_names) name), stage),
-        format('DELETE FROM %s AS target USING (%s) AS last WHERE last.%I AND %s', own_rows, source, own_prefix || 'tombstone',
-            (SELECT string_agg(format('target.%1$I%3$s %2$s last.%1$I', key_names[n], equals[n], key_casts[n]), ' AND ' ORDER BY n)
+        -- A key that comes again behind its tombstone is a new row.
+        format('DELETE FROM %s AS target USING (SELECT %s FROM pg_temp.%I WHERE kcopy_value IS NULL%s) AS gone WHERE %s',
+            own_rows, selected, stage, CASE WHEN counted THEN ' AND kcopy_row BETWEEN $1 AND $2' ELSE '' END,
+            (SELECT string_agg(format('target.%1$I%3$s %2$s gone.%1$I', key_names[n], equals[n], key_casts[n]), ' AND ' ORDER BY n)
                FROM generate_subscripts(key_names, 1) n)),
         format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT %I ON CONFLICT (%s) DO %s', relation,
             listed, listed, source, own_prefix || 'tombstone', ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
     ];
+END
+$body$;
+
+-- Whether what deletes a row of a target does more (foreign keys that delete or change rows with it, triggers), so that
+-- other rows depend on when it happens.
+CREATE OR REPLACE FUNCTION kcopy.deletes_reach_further(target regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    WITH tables AS (SELECT target AS relid UNION SELECT relid FROM pg_partition_tree(target))
+    SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')
+                      AND confrelid IN (SELECT relid FROM tables))
+        OR EXISTS (SELECT FROM pg_trigger WHERE tgtype & 8 = 8 AND tgenabled <> 'D' AND NOT tgisinternal
+                      AND tgrelid IN (SELECT relid FROM tables))
+$body$;
+
+-- The rows of a stage in pieces, each from a first to a last row: all of them, or where it matters tombstones apart from
+-- the records before and behind them.
+CREATE OR REPLACE FUNCTION kcopy.pieces(target regclass, stage text, mode text, rows int8, OUT first_row int8, OUT last_row int8)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF mode = 'append' OR NOT kcopy.deletes_reach_further(target) THEN
+        RETURN QUERY SELECT 1::int8, rows;
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT min(kcopy_row), max(kcopy_row) FROM ('
+        'SELECT kcopy_row, kcopy_value IS NULL AS is_gone,'
+        ' kcopy_row - row_number() OVER (PARTITION BY kcopy_value IS NULL ORDER BY kcopy_row) AS run FROM pg_temp.%I) stage'
+        ' GROUP BY is_gone, run ORDER BY 1', stage);
 END
 $body$;
 
