@@ -25,6 +25,8 @@ struct Numbers {
     taken: u64,
     /// Nothing gets through on those with a smaller number.
     cut_below: u64,
+    /// Where these bytes have been sent nothing more gets through on that connection.
+    cut_behind: Option<Vec<u8>>,
     is_over: bool,
 }
 
@@ -42,10 +44,26 @@ impl State {
         !numbers.is_over
     }
 
-    fn relay(&self, number: u64, mut from: TcpStream, mut to: TcpStream) {
+    /// Before the bytes go, so that no answer to them gets through.
+    fn cut_behind(&self, number: u64, sent: &[u8]) {
+        let mut numbers = self.numbers();
+        let is_it = |bytes: &Vec<u8>| sent.windows(bytes.len()).any(|window| window == bytes);
+        if numbers.cut_behind.as_ref().is_some_and(is_it) {
+            numbers.cut_behind = None;
+            numbers.cut_below = numbers.cut_below.max(number + 1);
+        }
+    }
+
+    fn relay(&self, number: u64, is_request: bool, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = [0; 64 << 10];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if !self.passes(number) || to.write_all(&buffer[..length]).is_err() {
+            if !self.passes(number) {
+                break;
+            }
+            if is_request {
+                self.cut_behind(number, &buffer[..length]);
+            }
+            if to.write_all(&buffer[..length]).is_err() {
                 break;
             }
         }
@@ -81,8 +99,8 @@ impl Line {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
                     let back = (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
                     thread::scope(|scope| {
-                        scope.spawn(|| shared.relay(number, back.0, back.1));
-                        shared.relay(number, client, server);
+                        scope.spawn(|| shared.relay(number, false, back.0, back.1));
+                        shared.relay(number, true, client, server);
                     });
                 });
             }
@@ -93,6 +111,11 @@ impl Line {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// On the connection on which these bytes are sent next, nothing gets through behind them.
+    pub fn cut_behind(&self, bytes: &[u8]) {
+        self.state.numbers().cut_behind = Some(bytes.to_vec());
     }
 
     /// From now on nothing gets through, and nobody is told.

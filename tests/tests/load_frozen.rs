@@ -143,6 +143,22 @@ fn a_batch_that_takes_long_is_committed_as_long_as_postgresql_answers() {
 }
 
 #[test]
+fn a_commit_without_an_answer_counts_once_the_positions_tell() {
+    let (mut setting, topic) = setting();
+    setting.produce(&topic, &lines(0, 10));
+    let line = Line::to(setting.database.port());
+    line.cut_behind(b"commit\0");
+    let url = setting.database.url_at(line.port());
+    let mut load = program("kcopy");
+    load.args(["load", &topic, "--into", "frozen", "-d", &url, "--write-timeout", "1s", "--json"]);
+    let loaded = run(load.args(["-b", setting.broker.bootstrap()])).expect_success();
+    assert!(loaded.stderr.contains("PostgreSQL has not answered"), "{loaded:?}");
+    assert!(loaded.stderr.contains("loaded 10 records"), "{loaded:?}");
+    assert_eq!(loaded.text().matches("\"event\":\"commit\"").count(), 1, "{loaded:?}");
+    assert_eq!(setting.database.value(ALL), "10 10 45");
+}
+
+#[test]
 fn a_signal_ends_a_load_whose_backend_is_stopped() {
     let (mut setting, topic) = setting();
     setting.database.execute("insert into gate values (true)");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kcopy_tests::{Loading, WireLoad};
+use kcopy_tests::{Broker, Loading, WireLoad};
 use rustix::process::Signal;
 
 const UPSERT: [&str; 2] = ["--mode", "upsert"];
@@ -175,6 +175,57 @@ fn a_tombstone_deletes_where_a_domain_refuses_null() {
         setting.database.rows("select id, y from above order by 1, 2"),
         ["1|stays", "2|b", "3|∅", "4|long"]
     );
+}
+
+#[test]
+fn a_tombstone_goes_by_the_equality_of_the_key() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("equals", 1);
+    setting.broker.kcat(&["-P", "-t", &topic, "-K:", "-Z"], b"1.5:\n2.5:{}\n").expect_success();
+    // The search_path has another one, which a load must not find.
+    setting.database.execute(
+        "create schema odd; create function odd.never(numeric, numeric) returns bool language sql as 'select false';
+         create operator odd.= (leftarg = numeric, rightarg = numeric, function = odd.never);
+         create table equals(id numeric primary key, v text); insert into equals values (1.50, 'a'), (2.50, 'b')",
+    );
+    let name = setting.database.value("select current_database()");
+    setting.database.execute(&format!("alter database {name} set search_path = odd, pg_catalog, public"));
+    let mapping = ["--columns", "id = key, v", "--delete-on-tombstone"];
+    setting.load(&load(&topic, "public.equals", &[&UPSERT, &mapping])).expect_success();
+    assert_eq!(setting.database.rows("select id, v from equals"), ["2.50|∅"]);
+}
+
+#[test]
+fn refused_records_are_read_again_all_together() {
+    const COUNT: u32 = 20_000;
+    let mut setting = WireLoad::on(Broker::controlled());
+    let topic = setting.broker.create("again", 1);
+    let lines: String = (0..COUNT).map(|n| format!("k{n}:{{\"n\":{n}}}\n")).collect();
+    setting.produce(&topic, &lines);
+    setting.database.execute("create table again(n int4 primary key, check (n < 19000))");
+    // Far away: one by one they take 100 s.
+    setting.broker.control("POST /round-trip", "{\"ms\":100}");
+    let started = Instant::now();
+    setting.load(&load(&topic, "again", &[&["--on-error", "reject-table"]])).expect_success();
+    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
+    let kept = "select count(*), count(*) filter (where key = convert_to('k' || \"offset\", 'UTF8') \
+                and value = convert_to('{\"n\":' || \"offset\" || '}', 'UTF8')) from kcopy.rejected";
+    assert_eq!(setting.database.rows(kept), ["1000|1000"]);
+}
+
+#[test]
+fn a_default_that_goes_leaves_its_column_to_the_records() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("default", 1);
+    setting.database.execute("create table def(id serial, v text)");
+    let loader = setting.start(&load(&topic, "def", &[&["--follow", "--batch-time", "20ms"]]));
+    setting.produce(&topic, "k:{\"id\":100,\"v\":\"a\"}\n");
+    setting.wait_for("select count(*) from def where id = 1", "1");
+    setting.database.execute("alter table def alter id drop default, alter id drop not null");
+    setting.produce(&topic, "k:{\"id\":200,\"v\":\"b\"}\n");
+    setting.wait_for("select count(*) from def where id = 200", "1");
+    loader.signal(Signal::TERM);
+    loader.finish().expect_code(143);
 }
 
 #[test]

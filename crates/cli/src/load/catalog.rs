@@ -14,8 +14,9 @@ pub(super) struct Table {
     /// Its name alone, as it is.
     pub(super) relation: String,
     pub(super) columns: Vec<TableColumn>,
-    /// The columns of its primary key.
+    /// The columns of its primary key, and the operators by which it has them equal.
     pub(super) key: Vec<String>,
+    pub(super) key_equals: Vec<String>,
     pub(super) is_partitioned: bool,
     /// COPY does not obey row security: rows go through a stage.
     pub(super) has_row_security: bool,
@@ -89,7 +90,7 @@ select a.attname::text,
             else pg_catalog.format_type(base.typid, base.typmod) end,
        case when base.typid <> a.atttypid then pg_catalog.format_type(base.typid, base.typmod) end,
        base.not_null, a.attgenerated <> '',
-       a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false),
+       {is_numbered},
        d.adbin is not null
 from base join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = base.attnum
 join pg_catalog.pg_type t on t.oid = base.typid and t.typtype <> 'd'
@@ -100,18 +101,30 @@ order by a.attnum";
 /// The text from which a fingerprint is made; `$` is the table's OID.
 const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
-   a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped), ';' order by a.attnum) || c.relpersistence::text
+   a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped, {is_numbered}), ';' order by a.attnum) || c.relpersistence::text
    || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text
    || coalesce((select i.indkey::text from pg_catalog.pg_index i where i.indrelid = $ and i.indisprimary), '')
    || exists ({unfit_partitions})::text || {further_deletes}::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+ left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
  where a.attrelid = $ and a.attnum > 0 group by c.relpersistence)";
 
+/// Whether PostgreSQL numbers a column of `pg_attribute a` with `pg_attrdef d`.
+const IS_NUMBERED: &str = "\
+(a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false))";
+
+/// The search_path may know another equality than the index.
 const KEY: &str = "\
-select a.attname::text from pg_catalog.pg_index i
-cross join lateral pg_catalog.unnest(i.indkey::int2[]) with ordinality k(attnum, at)
+select a.attname::text, pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname) from pg_catalog.pg_index i
+cross join lateral rows from (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indclass::oid[]))
+     with ordinality k(attnum, class, at)
 join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-where i.indrelid = $1 and i.indisprimary order by k.at";
+join pg_catalog.pg_opclass c on c.oid = k.class
+join pg_catalog.pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+     and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+join pg_catalog.pg_operator o on o.oid = m.amopopr
+join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+where i.indrelid = $1 and i.indisprimary and k.at <= i.indnkeyatts order by k.at";
 
 /// A query about the present fingerprints of tables, one row each in order: name to OID, and fingerprint.
 pub(super) fn fingerprints(tables: &[&Table]) -> String {
@@ -119,6 +132,7 @@ pub(super) fn fingerprints(tables: &[&Table]) -> String {
         let name = table.name.replace('\'', "''");
         let fingerprint = FINGERPRINT
             .replace("{row_triggers}", ROW_TRIGGERS)
+            .replace("{is_numbered}", IS_NUMBERED)
             .replace("{unfit_partitions}", UNFIT_PARTITIONS)
             .replace("{further_deletes}", FURTHER_DELETES)
             .replace('$', &table.oid.to_string());
@@ -162,7 +176,8 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         let what = if kind == "f" { "foreign" } else { "unlogged or temporary" };
         return refuse(&format!("a table with the {what} partition {partition}"));
     }
-    let columns = client.query(COLUMNS, &[&oid]).await.map_err(failed)?;
+    let columns =
+        client.query(&COLUMNS.replace("{is_numbered}", IS_NUMBERED), &[&oid]).await.map_err(failed)?;
     let columns = columns.iter().map(|row| TableColumn {
         name: row.get(0),
         type_name: row.get(1),
@@ -180,6 +195,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         relation: row.get(6),
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
+        key_equals: key.iter().map(|row| row.get(1)).collect(),
         is_partitioned: kind == "p",
         has_row_security: row.get(4),
         has_row_triggers: row.get(5),

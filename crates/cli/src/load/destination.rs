@@ -124,7 +124,9 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, 
         None => (String::new(), String::new()),
         Some(tombstone) => {
             let tombstone = quoted(tombstone);
-            let same: Vec<String> = key.iter().map(|name| format!("t.{name} = dead.{name}")).collect();
+            let same = key.iter().zip(&table.key_equals);
+            let same: Vec<String> =
+                same.map(|(name, equals)| format!("t.{name} {equals} dead.{name}")).collect();
             let same = same.join(" and ");
             // Rows that an inheriting table has are not the table's own.
             let only = if table.is_partitioned { "" } else { "only " };

@@ -1,6 +1,10 @@
 //! Records that a table cannot take.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use kcopy_client::{
     Client, ConsumerConfig, Event, PartitionRange,
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::plan::Common;
 
-/// Reads single records once more: PostgreSQL refused their rows long after they had been read.
+/// Reads records once more: PostgreSQL refused their rows long after they had been read.
 #[derive(Clone)]
 pub(super) struct Reread {
     pub(super) client: Client,
@@ -23,7 +27,8 @@ pub(super) struct Reread {
 }
 
 impl Reread {
-    /// Fills in what is missing.
+    /// Fills in what is missing. All that lies between is read with it: a fetch for each record takes longer than the
+    /// transaction may last.
     ///
     /// # Errors
     /// A record that is not there any more, or a cluster out of reach.
@@ -32,31 +37,43 @@ impl Reread {
         rejected: &mut [Rejected],
         partitions: &[Placed],
     ) -> Result<(), Trouble> {
-        for rejected in rejected.iter_mut().filter(|rejected| rejected.content.is_none()) {
-            let content = self.read(&partitions[rejected.partition].range, rejected.offset).await?;
-            rejected.content = Some(Arc::new(content));
-        }
-        Ok(())
-    }
-
-    async fn read(&self, range: &PartitionRange, offset: i64) -> Result<Content, Trouble> {
         let failed = |error: kcopy_client::Error| Trouble::kafka(&error);
-        let mut range = range.clone();
-        (range.start, range.end, range.last_epoch) = (offset, Some(offset + 1), None);
-        range.high_watermark = range.high_watermark.max(offset + 1);
-        range.last_stable_offset = range.last_stable_offset.max(offset + 1);
-        let (topic, partition) = (range.topic.clone(), range.partition);
-        let mut consumer = self.client.consume(vec![range], self.config.clone()).map_err(failed)?;
+        let mut ranges: BTreeMap<usize, PartitionRange> = BTreeMap::new();
+        let mut missing = HashMap::new();
+        for (at, rejected) in rejected.iter().enumerate().filter(|(_, rejected)| rejected.content.is_none()) {
+            let (partition, offset) = (rejected.partition, rejected.offset);
+            let assigned = &partitions[partition].assigned;
+            missing.insert((assigned.topic.clone(), assigned.partition, offset), at);
+            let range = ranges.entry(partition).or_insert_with(|| {
+                let known = partitions[partition].range.clone();
+                PartitionRange { start: offset, end: Some(offset + 1), last_epoch: None, ..known }
+            });
+            range.start = range.start.min(offset);
+            range.end = range.end.max(Some(offset + 1));
+            range.high_watermark = range.high_watermark.max(offset + 1);
+            range.last_stable_offset = range.last_stable_offset.max(offset + 1);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut consumer =
+            self.client.consume(ranges.into_values().collect(), self.config.clone()).map_err(failed)?;
         while let Some(event) = consumer.next().await.map_err(failed)? {
             let Event::Batch(batch) = event else { continue };
             for record in batch.records() {
                 let record = record.map_err(failed)?;
-                if record.offset == offset {
-                    return Ok(Content::of(&record));
+                let place = (batch.topic().clone(), batch.partition(), record.offset);
+                if let Some(at) = missing.remove(&place) {
+                    rejected[at].content = Some(Arc::new(Content::of(&record)));
                 }
             }
         }
-        Err(Trouble::Final(format!("{topic} [{partition}]: the record at offset {offset} is gone")))
+        match missing.into_keys().min() {
+            None => Ok(()),
+            Some((topic, partition, offset)) => {
+                Err(Trouble::Final(format!("{topic} [{partition}]: the record at offset {offset} is gone")))
+            }
+        }
     }
 }
 

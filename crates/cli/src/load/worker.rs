@@ -29,7 +29,7 @@ use super::{
     shared::{Command, Shared, reload},
     transact::Loader,
     trouble::Trouble,
-    writer::write_all,
+    writer::{Unanswered, write_all},
 };
 use crate::plan::{End, OnError};
 
@@ -41,6 +41,7 @@ pub(super) struct Worker {
     filled: FilledColumns,
     /// That of the last session.
     backend: Option<Backend>,
+    unanswered: Arc<Unanswered>,
 }
 
 impl Worker {
@@ -50,7 +51,7 @@ impl Worker {
         config: ConsumerConfig,
         filled: FilledColumns,
     ) -> Worker {
-        Worker { shared, assigned, config, filled, backend: None }
+        Worker { shared, assigned, config, filled, backend: None, unanswered: Arc::default() }
     }
 
     /// Works until the ends are reached, or it shall stop; and which columns it has filled by then.
@@ -97,6 +98,7 @@ impl Worker {
         };
         let (loader, tables, placed, letters) = established?;
         let placed = Arc::new(placed);
+        self.unanswered.settle(&self.shared, &placed);
         for it in placed.iter() {
             self.shared.stats.progress(&it.assigned.topic, it.assigned.partition, |progress| {
                 (progress.position, progress.end) = (it.range.start, it.range.last_stable_offset);
@@ -118,6 +120,7 @@ impl Worker {
             loader,
             Arc::clone(&placed),
             letters,
+            Arc::clone(&self.unanswered),
             receiver,
         ));
         let mut reader = Reader::new(&self.shared, consumer, &placed, &tables, sender)?;

@@ -1,22 +1,53 @@
 //! Writes batches one after the other, and tells what has been committed.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    batch::{Batch, Rejected},
+    batch::{Batch, Move, Rejected},
     positions::Placed,
     pulse::Pulse,
     rejects::DeadLetters,
     shared::{Shared, Stats, now_ms},
-    transact::Loader,
+    transact::{Done, Loader},
     trouble::Trouble,
 };
 
 /// A topic full of them should not fill a log as well.
 const REJECTED_SHOWN: u64 = 10;
+
+/// A commit that nobody knows of: the answer did not come. The positions say what became of it.
+#[derive(Default)]
+pub(super) struct Unanswered(Mutex<Option<Written>>);
+
+struct Written {
+    batch: Batch,
+    placed: Arc<Vec<Placed>>,
+    done: Done,
+}
+
+impl Unanswered {
+    fn put(&self, batch: Batch, placed: Arc<Vec<Placed>>, done: Done) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Written { batch, placed, done });
+    }
+
+    /// Counts it, if all of its positions are where it has moved them.
+    pub(super) fn settle(&self, shared: &Shared, now: &[Placed]) {
+        let unanswered = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Written { batch, placed, done }) = unanswered else { return };
+        let has_moved = |moved: &Move| {
+            let before = &placed[moved.partition].assigned;
+            let is_same =
+                |it: &&Placed| it.assigned.topic == before.topic && it.assigned.partition == before.partition;
+            now.iter().find(is_same).is_some_and(|it| it.range.start == moved.to)
+        };
+        if batch.moves.iter().all(has_moved) {
+            account(shared, &batch, &placed, &done.rows, &done.rejected);
+        }
+    }
+}
 
 /// Writes batch after batch until there are no more.
 pub(super) async fn write_all(
@@ -25,6 +56,7 @@ pub(super) async fn write_all(
     mut loader: Loader,
     placed: Arc<Vec<Placed>>,
     letters: Option<DeadLetters>,
+    unanswered: Arc<Unanswered>,
     mut batches: mpsc::Receiver<Batch>,
 ) -> Result<(), Trouble> {
     while let Some(batch) = batches.recv().await {
@@ -32,7 +64,10 @@ pub(super) async fn write_all(
         if let Some(letters) = &letters {
             letters.send(&done.rejected, &placed).await?;
         }
-        pulse.guard(loader.commit(&batch, &placed)).await?;
+        if let Err(trouble) = pulse.guard(loader.commit(&batch, &placed)).await {
+            unanswered.put(batch, placed, done);
+            return Err(trouble);
+        }
         pulse.committed();
         account(&shared, &batch, &placed, &done.rows, &done.rejected);
     }
