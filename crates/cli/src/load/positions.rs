@@ -21,12 +21,11 @@ use super::{
     starts::unsteady,
     trouble::Trouble,
 };
-use crate::plan::{End, Load};
+use crate::{
+    plan::{End, Load},
+    sql,
+};
 
-/// The tables of positions and of rejected records, as `kcopy sql` installs them.
-const SCHEMA: &str = include_str!("../sql/offsets.sql");
-/// Two loaders that start together must not create the schema at the same time.
-const SCHEMA_LOCK: i64 = 0x6b63_6f70_795f_6f66;
 /// How often it is tried when somebody else makes the same.
 const SCHEMA_ATTEMPTS: u32 = 5;
 
@@ -84,17 +83,18 @@ async fn make_schema(postgres: &mut Postgres) -> Result<(), (Doing, tokio_postgr
         return Ok(());
     }
     let transaction = postgres.transaction().await.map_err(looking)?;
+    // Two loaders that start together must not create the schema at the same time.
     let lock = "select pg_catalog.pg_advisory_xact_lock($1)";
-    transaction.execute(lock, &[&SCHEMA_LOCK]).await.map_err(looking)?;
+    transaction.execute(lock, &[&sql::LOCK]).await.map_err(looking)?;
     if transaction.query_one(is_there, &[]).await.map_err(looking)?.get(0) {
         return Ok(());
     }
-    transaction.batch_execute(SCHEMA).await.map_err(making)?;
+    transaction.batch_execute(&sql::tables()).await.map_err(making)?;
     transaction.commit().await.map_err(making)
 }
 
-/// Whether somebody else has made the same at the same moment. The lock alone does not prevent it: `kcopy sql` does not
-/// take it, and what a session has looked up before it waited may be kept.
+/// Whether somebody else has made the same at the same moment. The lock alone does not prevent it: earlier versions of
+/// `kcopy sql` do not take it, and what a session has looked up before it waited may be kept.
 pub(super) fn is_made_meanwhile(error: &tokio_postgres::Error) -> bool {
     [
         SqlState::UNIQUE_VIOLATION,

@@ -1,4 +1,28 @@
 
+-- What functions had that had to be made anew.
+DO $body$ BEGIN EXECUTE current_setting('kcopy.grants'); END $body$;
+
+-- Whoever calls these by himself reads any topic: they are for the two roles alone, whatever others were granted before.
+DO $body$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT p.oid::regprocedure AS routine, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS grantee,
+               bool_and(grantee NOT IN (0, 'kcopy_loader'::regrole, 'kcopy_program'::regrole)) AS is_other
+          FROM pg_proc p CROSS JOIN aclexplode(proacl)
+         WHERE pronamespace = 'kcopy'::regnamespace AND proname IN ('stage', 'unstage', 'copy_from') AND grantee <> proowner
+         GROUP BY 1, 2
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', one.routine, one.grantee);
+        IF one.is_other THEN
+            RAISE WARNING '% may not execute % any more', one.grantee, one.routine
+                USING HINT = 'members of kcopy_loader may load';
+        END IF;
+    END LOOP;
+END
+$body$;
+
 -- Nobody but the members of kcopy_loader may use any of this.
 REVOKE ALL ON SCHEMA kcopy FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA kcopy FROM PUBLIC;

@@ -326,8 +326,8 @@ AS $body$
 DECLARE
     staged record;
 BEGIN
-    staged := kcopy.stage(current_user::text, 'value', ARRAY['text'],
-        topic, partitions, starts, start, NULL, 'fail', NULL, NULL, NULL, accept_loss, true, false, 'text');
+    staged := kcopy.stage(current_user::text, 'value'::text, ARRAY['text'], topic, partitions, starts, start, NULL::text,
+        'fail'::text, NULL::int8, NULL::int8, NULL::int8, accept_loss, true, false, 'text'::text);
     PERFORM kcopy.unstage(staged.stage);
     RETURN staged.taken;
 END

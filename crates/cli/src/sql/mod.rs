@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `begin.sql` | the transaction, what must hold before it, roles |
+//! | `known.sql`, `own.sql` | keep default privileges away from what is made; `kcopy load` shares them |
 //! | `tables.sql` | what `offsets.sql` would make, and is there already |
 //! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
 //! | `upgrade.sql` | what an earlier version left |
@@ -16,16 +17,19 @@
 
 use std::path::Path;
 
-/// The tables that keep positions and skipped records.
-pub const OFFSETS: &str = include_str!("offsets.sql");
+/// Who makes the schema has this advisory lock.
+pub const LOCK: i64 = 0x6b63_6f70_795f_6f66;
 
 const BEGIN: &str = include_str!("begin.sql");
+const KNOWN: &str = include_str!("known.sql");
 const TABLES: &str = include_str!("tables.sql");
+const OFFSETS: &str = include_str!("offsets.sql");
 const UPGRADE: &str = include_str!("upgrade.sql");
 const PROGRAM: &str = include_str!("program.sql");
 const TARGET: &str = include_str!("target.sql");
 const INSERT: &str = include_str!("insert.sql");
 const LOAD: &str = include_str!("load.sql");
+const OWN: &str = include_str!("own.sql");
 const END: &str = include_str!("end.sql");
 const VERDICT: &str = include_str!("verdict.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
@@ -77,8 +81,10 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         return wrong("a path with control characters is not safe in a command line");
     }
     let version = env!("CARGO_PKG_VERSION");
+    let functions = FUNCTIONS.join("\n");
     let script =
-        [BEGIN, TABLES, OFFSETS, "\n", UPGRADE, &FUNCTIONS.join("\n"), END, &verdict("INSTALLED")].concat();
+        [BEGIN, &known(), TABLES, OFFSETS, "\n", UPGRADE, &functions, OWN, END, &verdict("INSTALLED")]
+            .concat();
     Ok(script
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
@@ -91,6 +97,15 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         .replace("{types}", &literal(&format!("{{{}}}", TYPES.join(","))))
         // Last: nothing in the path is taken for one of the names above.
         .replace("{program}", &literal(path)))
+}
+
+/// Makes the tables that keep positions and skipped records, within a transaction.
+pub fn tables() -> String {
+    [&known(), OFFSETS, OWN].concat()
+}
+
+fn known() -> String {
+    KNOWN.replace("{lock}", &LOCK.to_string())
 }
 
 /// The script that removes everything.
@@ -131,7 +146,7 @@ mod tests {
         let script = script("/opt/it's {version}\\x/kcopy").unwrap();
         assert!(script.contains("SELECT E'/opt/it''s {version}\\\\x/kcopy'::text"));
         assert!(script.contains("unset KCOPY_FOLLOW; exec"));
-        for name in ["{program}", "{unset}", "{heads}", "{names}", "{types}", "{version_literal}"] {
+        for name in ["{program}", "{unset}", "{heads}", "{names}", "{types}", "{version_literal}", "{lock}"] {
             assert!(!script.contains(name), "{name}");
         }
     }
@@ -145,7 +160,7 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE, TABLES]) {
+        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE, TABLES, KNOWN, OWN, END]) {
             assert!(!text.contains('\\'), "{text}");
         }
     }

@@ -248,7 +248,8 @@ $body$;
 
 -- With unstage the only function with more rights than its caller. It reads a topic into a temporary table that it has just made
 -- and that has only types of PostgreSQL's own: nothing of the caller is executed here. What the caller gets is to read
--- that table; to do something with it is left to his own rights.
+-- that table; to do something with it is left to his own rights. Here and below, arguments have the very types of the
+-- functions' that are called: no overload fits better.
 CREATE OR REPLACE FUNCTION kcopy.stage(
     reader text, columns text, types text[],
     topic text, partitions int4[], starts text, first_start text, cluster_id text, on_error text,
@@ -268,7 +269,7 @@ BEGIN
     FOREACH type IN ARRAY types LOOP
         -- Looked up by its name in pg_catalog alone, and then judged.
         IF kcopy.plain_type(to_regtype('pg_catalog.' || quote_ident(replace(type, '[]', '')) ||
-                CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END)) IS DISTINCT FROM type THEN
+                CASE WHEN right(type, 2) = '[]' THEN '[]' ELSE '' END)::oid) IS DISTINCT FROM type THEN
             RAISE EXCEPTION '% is no type for a stage', coalesce(quote_literal(type), 'NULL')
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
@@ -289,7 +290,7 @@ BEGIN
     -- The arguments have values before the call: an error quotes the statement that it comes from.
     command := kcopy.consume_command(topic, columns, partitions, starts, first_start, cluster_id, on_error,
         max_rows, max_bytes, max_ms, accept_loss, dry_run, format, report);
-    SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, format, report, NULL);
+    SELECT * INTO copied, taken FROM kcopy.copy_from(relation, command, format, report, NULL::regclass);
     EXECUTE pg_catalog.format('GRANT SELECT ON pg_temp.%I TO %I', stage, reader);
 END
 $body$;

@@ -29,9 +29,8 @@ BEGIN
              WHERE pronamespace = 'kcopy'::regnamespace AND oid || ' ' || ctid = ANY (before) LOOP
         EXECUTE 'DROP ROUTINE ' || routine;
     END LOOP;
-    FOREACH statement IN ARRAY grants LOOP
-        EXECUTE statement;
-    END LOOP;
+    -- Given back when new functions have lost what default privileges gave.
+    PERFORM set_config('kcopy.grants', array_to_string(grants, '; '), true);
     -- Who owns a function can change it.
     FOR routine IN SELECT oid FROM pg_proc
              WHERE pronamespace = 'kcopy'::regnamespace AND proowner <> current_user::regrole LOOP
