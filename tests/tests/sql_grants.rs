@@ -1,5 +1,7 @@
 //! What an installation makes is for nobody but those whom it names, whatever default privileges say.
 
+use std::thread;
+
 use kcopy_tests::{Database, Loading, WireLoad, installation};
 
 /// A role without rights of its own, to which everything is given by default.
@@ -127,4 +129,33 @@ fn no_overload_is_taken_for_a_function_that_a_stage_needs() {
     loading.database.execute("create table t(v text)");
     assert_eq!(loading.load("'bait', 't', columns => 'v = value', on_error => 'skip'"), ["0|2|0|2"]);
     assert_eq!(loading.database.value("select lag from kcopy.lag()"), "0");
+}
+
+#[test]
+fn installations_wait_for_each_other_across_databases() {
+    let (mut one, mut other) = (Database::create(), Database::create());
+    let script = installation(std::path::Path::new("/usr/bin/true"));
+    one.execute(&script.replace("COMMIT;", ""));
+    let name = other.value("select current_database()");
+    let second = thread::spawn(move || {
+        other.execute(&script);
+        other
+    });
+    let waiting = format!(
+        "select count(*) from pg_stat_activity where datname = '{name}' and wait_event_type = 'Lock' and query like '%kcopy%'"
+    );
+    // A transaction sees the activity as it was at its first look.
+    let mut watch = Database::create();
+    watch.wait_for(&waiting, "1");
+    one.execute("commit");
+    let mut other = second.join().expect("the second one");
+    assert_eq!(other.value("select count(*) from pg_class where oid = to_regclass('kcopy.offsets')"), "1");
+}
+
+#[test]
+fn whoever_is_no_superuser_is_told_so() {
+    let mut database = Database::create();
+    database.execute(&format!("{DEFAULTS}; set role app"));
+    let error = database.error(&installation(std::path::Path::new("/usr/bin/true")));
+    assert!(error.message.contains("only a superuser can install"), "{error:?}");
 }

@@ -20,6 +20,8 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'where nobody is one, "kcopy load" does the same over the wire';
     END IF;
+    -- Roles belong to all databases, and so does this lock: installations wait for each other.
+    LOCK TABLE pg_auth_members IN SHARE UPDATE EXCLUSIVE MODE;
     -- The owner of a schema can put functions of his own in place of those that a function with other rights calls.
     SELECT string_agg(what, ', ') INTO wrong FROM (
         SELECT 'the schema, of ' || quote_ident(pg_get_userbyid(nspowner)) AS what, nspowner AS owner

@@ -5,6 +5,15 @@ BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 
+DO $body$
+BEGIN
+    -- As an installation does. Whoever is no superuser removes no roles.
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        LOCK TABLE pg_auth_members IN SHARE UPDATE EXCLUSIVE MODE;
+    END IF;
+END
+$body$;
+
 -- The functions, and what is made of them.
 DROP VIEW IF EXISTS kcopy.progress;
 DO $body$
