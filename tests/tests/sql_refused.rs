@@ -84,6 +84,49 @@ fn errors_of_postgresql_name_the_record() {
 }
 
 #[test]
+fn errors_behind_the_last_row_name_the_records_that_came() {
+    let mut loading = setting();
+    let topic = loading.topic("orphans", 6);
+    loading.produce(&topic, 3, &["k\t1"]);
+    loading.database.execute(
+        "create table parent(id int4 primary key); insert into parent values (1);
+         create table t(v int4 references parent); grant insert, select, references on t, parent to refused",
+    );
+    let call = "'orphans', 't', columns => 'v = value'";
+    assert_eq!(loading.load(call).len(), 6);
+    loading.produce(&topic, 3, &["k\t2"]);
+    let after = "create or replace function no() returns trigger language plpgsql as
+                     $$ begin if new.v = 2 then raise exception 'no'; end if; return null; end $$;
+                 create trigger \"A\" after insert on t for each row execute function public.no()";
+    let statement = "drop trigger \"A\" on t; create function nothing() returns trigger language plpgsql as
+                         $$ begin return null; end $$;
+                     create trigger yes before insert on t execute function public.nothing()";
+    for (changed, code, told) in [
+        ("", "23503", "; Key (v)=(2) is not"),
+        (after, "P0001", "; PL/pgSQL function public.no()"),
+        (statement, "23503", "; Key (v)=(2) is not"),
+    ] {
+        loading.database.execute(&format!("reset role; {changed}"));
+        for role in ["postgres", "refused"] {
+            loading.database.execute(&format!("set role {role}"));
+            let error = loading.error(call);
+            assert_eq!(error.code, code, "{error:?}");
+            let told = format!("\norphans [3] offset 1{told}");
+            assert!(error.message.contains(&told), "{role}: {error:?}");
+        }
+    }
+    loading.database.execute("set role postgres");
+    loading.produce(&topic, 3, &["k\t1"]);
+    for partition in [0, 1, 2, 5] {
+        loading.produce(&topic, partition, &["k\t1"]);
+    }
+    let error = loading.error(call);
+    let told = "\none of orphans [0] offsets 0 to 0, orphans [1] offsets 0 to 0, orphans [2] offsets 0 to 0, \
+                orphans [3] offsets 1 to 2 and of 1 more partitions; Key (v)=(2) is not";
+    assert!(error.message.contains(told), "{error:?}");
+}
+
+#[test]
 fn errors_that_are_about_no_record_stay_as_they_are() {
     let mut loading = setting();
     let topic = loading.topic("ended", 1);

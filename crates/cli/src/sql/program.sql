@@ -167,6 +167,26 @@ AS $body$
       ) a ON true
 $body$;
 
+-- The records that an error behind the last row is about: foreign keys are checked there, and COPY names no row. NULL where
+-- the program did not come to its end, and where the error may be a statement trigger's, which is about no record.
+CREATE OR REPLACE FUNCTION kcopy.span_of(taken jsonb, target regclass, wrong_constraint text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN sum(records) = 1 THEN kcopy.record_of(1::int8, taken) ELSE
+            'one of ' || string_agg(format('%s [%s] offsets %s to %s', topic, partition, "from", next_offset - 1), ', ' ORDER BY n)
+                FILTER (WHERE n <= 4)
+            || CASE WHEN count(*) > 4 THEN format(' and of %s more partitions', count(*) - 4) ELSE '' END END
+      FROM (SELECT t ->> 'topic' AS topic, p.*, row_number() OVER (ORDER BY t ->> 'topic', p.partition) AS n
+              FROM jsonb_array_elements(taken -> 'topics') t
+              CROSS JOIN LATERAL jsonb_to_recordset(t -> 'partitions')
+                AS p(partition int4, "from" int8, next_offset int8, records int8)
+             WHERE taken ->> 'error' IS NULL AND p.records > 0) read
+     WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = target AND tgtype & 5 = 4 AND tgenabled <> 'D')
+        OR EXISTS (SELECT FROM pg_constraint
+                    WHERE conname = wrong_constraint
+                      AND conrelid IN (SELECT target UNION SELECT relid FROM pg_partition_tree(target)))
+$body$;
+
 -- Runs COPY and takes the report, with the rights of the caller. The program's reason becomes the error's.
 CREATE OR REPLACE FUNCTION kcopy.copy_from(
     relation text, command text, format text, report uuid, target regclass, OUT copied int8, OUT taken jsonb
@@ -207,7 +227,7 @@ BEGIN
         END;
         -- 22P04 is what binary COPY says of a program that writes nothing.
         IF state NOT IN ('38000', '22P04') THEN
-            place := kcopy.place_of(context, taken, target);
+            place := coalesce(kcopy.place_of(context, taken, target), kcopy.span_of(taken, target, wrong_constraint));
             IF place IS NULL OR kcopy.is_elsewhere(state) THEN
                 RAISE;
             END IF;
