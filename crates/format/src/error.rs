@@ -95,6 +95,16 @@ impl Problem {
         }
         Problem::InvalidValue { column_type: column_type.clone(), excerpt, reason }
     }
+
+    /// Of a value in binary: told in its text form, if it has one.
+    #[cold]
+    pub(super) fn typed(column_type: &Type, binary: &[u8], reason: &'static str) -> Problem {
+        let mut text = Vec::new();
+        match column_type.show(binary, &mut text) {
+            Ok(()) => Problem::value(column_type, &text, reason),
+            Err(_) => Problem::value(column_type, binary, reason),
+        }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -263,7 +263,7 @@ fn put_member(
             let binary = room.typed(span, sources);
             column_type
                 .put_as_json(binary, document)
-                .map_err(|reason| Problem::value(column_type, binary, reason))?;
+                .map_err(|reason| Problem::typed(column_type, binary, reason))?;
         }
         Value::Bytes(span) => {
             let bytes = sources.cut(span, &room.scratch);

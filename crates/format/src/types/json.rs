@@ -12,6 +12,10 @@ use crate::{
     json::{Nesting, RawString, Rules, Scanner, put_string},
 };
 
+/// They would be lost.
+const BOUNDED: Refusal =
+    "JSON has no array bounds: declare the column as text, or select a slice such as a[:], which begins at 1";
+
 /// What a JSON value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JsonKind {
@@ -134,7 +138,11 @@ impl Type {
                 put_string(out, std::str::from_utf8(binary).map_err(|_| "not valid UTF-8")?);
             }
             Type::Array(element) => {
-                Elements::new(binary)?.put_nested([b'[', b']'], out, &mut |value, out| match value {
+                let mut elements = Elements::new(binary)?;
+                if elements.dimensions.iter().any(|(_, lower)| *lower != 1) {
+                    return Err(BOUNDED);
+                }
+                elements.put_nested([b'[', b']'], out, &mut |value, out| match value {
                     Some(value) => element.put_as_json(value, out),
                     None => {
                         out.extend_from_slice(b"null");

@@ -135,7 +135,7 @@ fn put_cell(
         Cell::Timestamp(micros) => put_time(out, micros),
         Cell::Typed(binary) => column_type
             .put_as_json(binary, out)
-            .map_err(|reason| Problem::value(column_type, binary, reason))?,
+            .map_err(|reason| Problem::typed(column_type, binary, reason))?,
         Cell::Json(json) if column_type.is_text() => put_text(out, json, invalid_text),
         Cell::Json(json) => {
             plain.clear();
