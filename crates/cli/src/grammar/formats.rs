@@ -18,8 +18,8 @@ pub(super) struct FormatArgs {
     ///
     /// TYPE is any type of PostgreSQL, by any of its names: int8, numeric(12,2), timestamp(3) with time zone, text[].
     /// SOURCE is key, value, topic, partition, offset, timestamp, timestamp_type, headers, header.NAME, a constant in
-    /// single quotes, or a path into a JSON key or value: value.order.lines[0].sku. A name that is none of these is
-    /// the member of that name of the value.
+    /// single quotes, or a path into a JSON key or value: value.order.lines[0].sku. Without one the NAME is the source,
+    /// and one that is none of these is the member of that name of the value.
     #[arg(long, env = "KCOPY_COLUMNS", value_name = "LIST")]
     columns: Option<String>,
     /// What stands for NULL, as in COPY
