@@ -193,6 +193,15 @@ fn a_tombstone_goes_by_the_equality_of_the_key() {
     let mapping = ["--columns", "id = key, v", "--delete-on-tombstone"];
     setting.load(&load(&topic, "public.equals", &[&UPSERT, &mapping])).expect_success();
     assert_eq!(setting.database.rows("select id, v from equals"), ["2.50|∅"]);
+    // The equality of an enum is not that of the domains over it.
+    let topic = setting.broker.create("enums", 1);
+    setting.broker.kcat(&["-P", "-t", &topic, "-K:", "-Z"], b"x:\ny:{}\n").expect_success();
+    setting.database.execute(
+        "create type public.en as enum ('x', 'y'); create domain public.d as en; create domain public.dd as d;
+         create table public.enums(id dd primary key, v text); insert into enums values ('x', 'a'), ('y', 'b')",
+    );
+    setting.load(&load(&topic, "public.enums", &[&UPSERT, &mapping])).expect_success();
+    assert_eq!(setting.database.rows("select id, v from enums"), ["y|∅"]);
 }
 
 #[test]

@@ -482,3 +482,29 @@ fn psql_does_not_call_a_refused_installation_a_success() {
     assert_eq!(fresh.value("select count(*) from pg_namespace where nspname = 'kcopy'"), "0");
     drop(loading);
 }
+
+#[test]
+fn an_event_trigger_finds_nothing_of_the_callers() {
+    let mut loading = setting();
+    loading.database.execute(&format!(
+        "reset role; set search_path = public; create table public.t(v text); grant insert, select on t to mallory;
+         create table public.ddl_log(tag text); grant insert on ddl_log to public;
+         create function logged() returns event_trigger language plpgsql as
+         $$begin insert into ddl_log values (tg_tag); end$$;
+         create event trigger logged on ddl_command_end execute function logged(); {SPY}
+         set role mallory; create temp table ddl_log(tag text check (mallory.spy())); grant insert on pg_temp.ddl_log to public;
+         reset role; truncate seen; set role mallory; set search_path = mallory, public"
+    ));
+    let error = loading.error("'bait', 'public.t', columns => 'v = value'");
+    assert!(
+        error.message.starts_with("event trigger logged would run with the rights of kcopy_program"),
+        "{error:?}"
+    );
+    assert_eq!(loading.database.value("reset role; select count(*) from seen where may_run"), "0");
+    loading.database.execute(
+        "alter function public.logged() set search_path = public, pg_temp; truncate seen; set role mallory",
+    );
+    assert_eq!(loading.load("'bait', 'public.t', columns => 'v = value'"), ["0|2|0|2"]);
+    assert_eq!(loading.database.value("reset role; select count(*) from seen where may_run"), "0");
+    loading.database.execute("drop event trigger logged");
+}

@@ -161,6 +161,34 @@ fn what_was_written_behind_a_cut_is_loaded_while_the_log_is_shorter_than_before(
 }
 
 #[test]
+fn a_refused_record_is_not_taken_for_another_one_of_its_offset() {
+    let log = Log::new();
+    log.write(0..7);
+    let mut ways = Ways::new(&log);
+    ways.loading.database.execute(
+        "alter table by_wire add check (n <> 4);
+         create function held() returns trigger language plpgsql as
+         $$begin perform pg_advisory_xact_lock_shared(7); return new; end$$;
+         create trigger held before insert on by_wire for each row execute function held(); select pg_advisory_lock(7)",
+    );
+    let loader = Running::start(&mut ways.wire(&["--on-error", "reject-table"]));
+    ways.loading.database.wait_for(
+        "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = 7",
+        "1",
+    );
+    // While the rows are written.
+    log.lose_from(3);
+    log.write(100..110);
+    ways.loading.database.execute("select pg_advisory_unlock(7)");
+    // Nothing had been committed: the log is read as it is now.
+    let ended = loader.finish().expect_success();
+    assert!(ended.stderr.contains("the record at offset 4 is another one"), "{ended:?}");
+    assert_eq!(ways.loading.database.value("select count(*) from kcopy.rejected"), "0");
+    let rows = "select string_agg(n::text, ' ' order by n) from by_wire";
+    assert_eq!(ways.loading.database.value(rows), "0 1 2 100 101 102 103");
+}
+
+#[test]
 fn control_records_of_a_later_leader_are_no_gap() {
     let log = Log::new();
     log.write(0..3);

@@ -94,6 +94,7 @@ impl HeadersParser {
             scanner.expect(b':', "a colon was expected")?;
             self.name.clear();
             scanner.unescape(raw, &mut self.name);
+            super::write::require_whole_characters(&self.name)?;
             self.value_of(scanner, headers)?;
             if !scanner.take(b',') {
                 return Ok(scanner.expect(b'}', "a comma or } was expected")?);
@@ -129,6 +130,7 @@ impl HeadersParser {
             Some(b'"') => {
                 let raw = scanner.string(Rules::Json)?;
                 scanner.unescape(raw, &mut self.name);
+                super::write::require_whole_characters(&self.name)?;
             }
             Some(b'{') => {
                 let (start, end) = scanner.value(Rules::Json, &mut self.nesting)?;
@@ -142,7 +144,11 @@ impl HeadersParser {
     }
 
     fn value_of(&mut self, scanner: &mut Scanner<'_>, headers: &mut HeadersBuf) -> Result<(), Problem> {
+        let is_string = scanner.peek() == Some(b'"');
         let value = put_value(scanner, &mut self.nesting, &mut self.value)?;
+        if is_string {
+            super::write::require_whole_characters(&self.value)?;
+        }
         headers.push(&self.name, value.then_some(self.value.as_slice()));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 mod scan;
 
-pub(super) use self::scan::{JsonError, Nesting, RawString, Rules, Scanner, Surrogates};
+pub(super) use self::scan::{JsonError, Nesting, RawString, Rules, Scanner};
 
 use super::{
     base64::put_base64,

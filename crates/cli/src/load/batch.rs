@@ -40,6 +40,8 @@ pub(super) struct Origin {
     /// The place of the partition.
     pub(super) partition: u32,
     pub(super) offset: i64,
+    /// The leader epoch of its record, or -1.
+    pub(super) epoch: i32,
 }
 
 /// A position that moves.
@@ -59,6 +61,8 @@ pub(super) struct Rejected {
     /// The place of the partition.
     pub(super) partition: usize,
     pub(super) offset: i64,
+    /// The leader epoch of its record, or -1.
+    pub(super) epoch: i32,
     /// None where nobody wants it, and where PostgreSQL refused the row: the record is read once more then.
     pub(super) content: Option<Arc<Content>>,
     pub(super) reason: String,

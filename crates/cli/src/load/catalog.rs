@@ -69,7 +69,8 @@ const FURTHER_DELETES: &str = "\
 (exists (select from pg_catalog.pg_constraint f where f.contype = 'f' and f.confdeltype in ('c', 'n', 'd')
          and (f.confrelid = $ or f.confrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
  or exists (select from pg_catalog.pg_trigger g where g.tgtype & 8 = 8 and g.tgenabled <> 'D' and not g.tgisinternal
-         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t))))";
+         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
+ or exists (select from pg_catalog.pg_rewrite w where w.ev_class = $ and w.ev_type = '4'))";
 
 /// Partitions whose rows would be gone after a crash, or are elsewhere; `$` is the table's OID.
 const UNFIT_PARTITIONS: &str = "\

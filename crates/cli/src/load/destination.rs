@@ -19,6 +19,7 @@ pub(super) struct Destination {
     pub(super) goal: String,
     /// Where rows go first.
     pub(super) stage: Option<Stage>,
+    pub(super) is_upsert: bool,
 }
 
 /// A temporary table, and what moves rows out of it.
@@ -80,7 +81,7 @@ impl Destination {
         let copy =
             format!("copy {into} ({columns}{more}) from stdin with (format {format}, encoding 'UTF8')");
         let copy = client.prepare(&copy).await.map_err(failed)?;
-        Ok(Destination { table, encoder, copy, goal, stage })
+        Ok(Destination { table, encoder, copy, goal, stage, is_upsert: plan.mode == Mode::Upsert })
     }
 }
 
@@ -124,9 +125,13 @@ fn merge_sql(plan: &Load, table: &Table, layout: &Layout, marks: &StageColumns, 
         None => (String::new(), String::new()),
         Some(tombstone) => {
             let tombstone = quoted(tombstone);
-            let same = key.iter().zip(&table.key_equals);
-            let same: Vec<String> =
-                same.map(|(name, equals)| format!("t.{name} {equals} dead.{name}")).collect();
+            let same = table.key.iter().zip(&table.key_equals).map(|(name, equals)| {
+                let base = table.column(name).and_then(|column| column.domain_base.as_ref());
+                let cast = base.map(|base| format!("::{base}")).unwrap_or_default();
+                let name = quoted(name);
+                format!("t.{name}{cast} {equals} dead.{name}{cast}")
+            });
+            let same: Vec<String> = same.collect();
             let same = same.join(" and ");
             // Rows that an inheriting table has are not the table's own.
             let only = if table.is_partitioned { "" } else { "only " };

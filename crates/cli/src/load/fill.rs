@@ -115,6 +115,8 @@ impl Filling<'_> {
         // Where no line is named each failure costs as much as a success: small steps find a row sooner.
         let (first_step, growth) = if by == Step::Copy { (CAREFUL_ROWS, 4) } else { (1, 2) };
         let (mut step, mut written) = (end - from, 0);
+        // What was wrong with all of them together.
+        let mut as_a_whole = None;
         // The row that PostgreSQL has named: what is before it is tried without it, and then it alone.
         let mut suspect: Option<usize> = None;
         while from < end {
@@ -143,18 +145,29 @@ impl Filling<'_> {
                     step = first_step;
                 }
                 Fault::Row { row, .. } => suspect = Some(row),
-                _ => step = (until - from).div_ceil(2),
+                Fault::OneOf { reason } => {
+                    as_a_whole.get_or_insert(reason);
+                    step = (until - from).div_ceil(2);
+                }
+                Fault::Trouble(trouble) => return Err(trouble),
             }
         }
-        Ok(written)
+        match as_a_whole {
+            // Each by itself is right: only an upsert says that they come one after the other.
+            Some(reason) if self.rejected.is_none() && !self.destination.is_upsert => {
+                Err(Trouble::Final(reason)
+                    .at(&format!("one of {}", span(&self.rows.origins, self.partitions))))
+            }
+            _ => Ok(written),
+        }
     }
 
     fn refuse(&mut self, row: usize, reason: &str) -> Result<(), Trouble> {
         let origin = self.rows.origins[row];
         let reason = format!("{}: {reason}", self.place(&origin));
         let Some(rejected) = &mut self.rejected else { return Err(Trouble::Final(reason)) };
-        let partition = origin.partition as usize;
-        rejected.push(Rejected { partition, offset: origin.offset, content: None, reason });
+        let Origin { partition, offset, epoch, .. } = origin;
+        rejected.push(Rejected { partition: partition as usize, offset, epoch, content: None, reason });
         Ok(())
     }
 

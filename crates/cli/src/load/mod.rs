@@ -330,7 +330,10 @@ async fn prepare(
     let mut tables = Vec::with_capacity(names.len());
     for name in &names {
         pulse.beat();
-        let mut found = catalog::find(&postgres, name).await?;
+        let mut found = match catalog::find(&postgres, name).await {
+            Ok(found) => found,
+            Err(trouble) => return Err(locks::explained(&postgres, plan, pulse, trouble).await),
+        };
         if found.is_none() && plan.creates_tables {
             let statement = create::statement(&shared.client, plan, config, name);
             let (sql, notes) = pulse.resting(statement).await?;

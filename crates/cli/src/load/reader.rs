@@ -181,7 +181,8 @@ impl<'a> Reader<'a> {
                     let end = u32::try_from(bytes.len()).map_err(|_| {
                         Trouble::Final("a batch of more than 4 GiB: lower --batch-bytes".to_owned())
                     })?;
-                    origins.push(Origin { end, partition: at as u32, offset: record.offset });
+                    let (partition, epoch) = (at as u32, epoch.unwrap_or(-1));
+                    origins.push(Origin { end, partition, offset: record.offset, epoch });
                     self.batch.bytes += bytes.len() - before;
                     self.cursors[at].rows += 1;
                 }
@@ -199,6 +200,7 @@ impl<'a> Reader<'a> {
                     self.batch.rejected.push(Rejected {
                         partition: at,
                         offset: record.offset,
+                        epoch: epoch.unwrap_or(-1),
                         content,
                         reason,
                     });

@@ -60,12 +60,19 @@ impl Reread {
             self.client.consume(ranges.into_values().collect(), self.config.clone()).map_err(failed)?;
         while let Some(event) = consumer.next().await.map_err(failed)? {
             let Event::Batch(batch) = event else { continue };
+            let epoch = batch.batch().batch().partition_leader_epoch();
             for record in batch.records() {
                 let record = record.map_err(failed)?;
                 let place = (batch.topic().clone(), batch.partition(), record.offset);
-                if let Some(at) = missing.remove(&place) {
-                    rejected[at].content = Some(Arc::new(Content::of(&record)));
+                let Some(at) = missing.remove(&place) else { continue };
+                if epoch != rejected[at].epoch {
+                    // The position is looked at again, which says what is gone.
+                    return Err(Trouble::Passing(format!(
+                        "{} [{}]: the log was written anew while it was loaded: the record at offset {} is another one",
+                        place.0, place.1, place.2
+                    )));
                 }
+                rejected[at].content = Some(Arc::new(Content::of(&record)));
             }
         }
         match missing.into_keys().min() {

@@ -39,6 +39,17 @@ REVOKE ALL ON FUNCTION
     kcopy.stage(text, text, text[], text, int4[], text, text, text, text, int8, int8, int8, boolean, boolean, boolean, text),
     kcopy.unstage(text) FROM PUBLIC;
 
+DO $body$
+DECLARE
+    advice text;
+BEGIN
+    PERFORM kcopy.check_event_triggers();
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    GET STACKED DIAGNOSTICS advice = PG_EXCEPTION_HINT;
+    RAISE WARNING '%', SQLERRM USING HINT = advice, DETAIL = 'kcopy.load fails until then for all who may not run programs';
+END
+$body$;
+
 -- It may come later, so this is no error.
 DO $body$
 BEGIN

@@ -104,7 +104,11 @@ EXCEPTION WHEN OTHERS OR assert_failure THEN
                 EXECUTE statement USING refused, refused;
             END LOOP;
         END LOOP;
-        RETURN;
+        -- Only an upsert, which has several, says that they come one after the other.
+        IF cardinality(statements) > 1 THEN
+            RETURN;
+        END IF;
+        place := NULL;
     EXCEPTION WHEN OTHERS OR assert_failure THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, reason = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT, wrong_column = COLUMN_NAME, wrong_constraint = CONSTRAINT_NAME,

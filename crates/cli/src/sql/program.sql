@@ -266,6 +266,29 @@ BEGIN
 END
 $body$;
 
+-- Event triggers run with the rights of whoever makes a table, which is stage's owner. One that looks names up without a
+-- search_path of its own finds them in the caller's temporary schema.
+CREATE OR REPLACE FUNCTION kcopy.check_event_triggers() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    careless record;
+BEGIN
+    SELECT e.evtname, p.oid::regprocedure AS routine INTO careless
+      FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_language l ON l.oid = p.prolang
+     WHERE e.evtenabled <> 'D' AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop')
+       AND l.lanname NOT IN ('internal', 'c')
+       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) set WHERE set LIKE 'search_path=%pg_temp')
+     ORDER BY 1 LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'event trigger % would run with the rights of kcopy_program, and what its function names could be the caller''s',
+                quote_ident(careless.evtname)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('ALTER FUNCTION %s SET search_path = public, pg_temp, or whichever schemas it needs, with pg_temp at the end', careless.routine);
+    END IF;
+END
+$body$;
+
 -- With unstage the only function with more rights than its caller. It reads a topic into a temporary table that it has just made
 -- and that has only types of PostgreSQL's own: nothing of the caller is executed here. What the caller gets is to read
 -- that table; to do something with it is left to his own rights. Here and below, arguments have the very types of the
@@ -286,6 +309,7 @@ DECLARE
     defined text[] := '{}';
     type text;
 BEGIN
+    PERFORM kcopy.check_event_triggers();
     FOREACH type IN ARRAY types LOOP
         -- Looked up by its name in pg_catalog alone, and then judged.
         IF kcopy.plain_type(to_regtype('pg_catalog.' || quote_ident(replace(type, '[]', '')) ||

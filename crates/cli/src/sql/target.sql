@@ -321,6 +321,7 @@ AS $body$
                       AND confrelid IN (SELECT relid FROM tables))
         OR EXISTS (SELECT FROM pg_trigger WHERE tgtype & 8 = 8 AND tgenabled <> 'D' AND NOT tgisinternal
                       AND tgrelid IN (SELECT relid FROM tables))
+        OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = target AND ev_type = '4')
 $body$;
 
 -- The rows of a stage in pieces, each from a first to a last row: all of them, or where it matters tombstones apart from

@@ -15,15 +15,6 @@ pub(crate) enum Rules {
     Jsonb,
 }
 
-/// What becomes of a surrogate without its other half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Surrogates {
-    /// U+FFFD.
-    Replace,
-    /// Its three bytes, which are not valid UTF-8, for somebody else to decide.
-    AsBytes,
-}
-
 /// Where text stops being JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JsonError {
@@ -320,7 +311,7 @@ impl<'a> Scanner<'a> {
         digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | u16::from(hex_digit(digit)?)))
     }
 
-    /// What a string says: the text itself, or unescaped into `scratch`. A lone surrogate becomes U+FFFD.
+    /// What a string says: the text itself, or unescaped into `scratch`, see [`Scanner::unescape`].
     pub(crate) fn text_of<'t>(&self, raw: RawString, scratch: &'t mut Vec<u8>) -> &'t [u8]
     where
         'a: 't,
@@ -333,24 +324,20 @@ impl<'a> Scanner<'a> {
         scratch
     }
 
-    /// Appends what a string says; a lone surrogate becomes U+FFFD.
+    /// Appends what a string says. A surrogate without its other half becomes its three bytes, which are not valid UTF-8,
+    /// for somebody else to decide.
     pub(crate) fn unescape(&self, raw: RawString, out: &mut Vec<u8>) {
-        self.unescape_with(raw, out, Surrogates::Replace);
-    }
-
-    /// Appends what a string says.
-    pub(crate) fn unescape_with(&self, raw: RawString, out: &mut Vec<u8>, surrogates: Surrogates) {
         let mut at = raw.start;
         while let Some(plain) = memchr::memchr(b'\\', &self.bytes[at..raw.end]) {
             out.extend_from_slice(&self.bytes[at..at + plain]);
             at += plain;
-            at += self.unescape_one(at, out, surrogates);
+            at += self.unescape_one(at, out);
         }
         out.extend_from_slice(&self.bytes[at..raw.end]);
     }
 
     /// Appends what the valid escape at `at` stands for and returns its length.
-    fn unescape_one(&self, at: usize, out: &mut Vec<u8>, surrogates: Surrogates) -> usize {
+    fn unescape_one(&self, at: usize, out: &mut Vec<u8>) -> usize {
         let byte = match self.bytes[at + 1] {
             b'b' => 0x08,
             b'f' => 0x0c,
@@ -363,13 +350,12 @@ impl<'a> Scanner<'a> {
                 let mut decoded = char::decode_utf16([first, second]);
                 let (character, len) = match decoded.next() {
                     Some(Ok(character)) => (character, if character > '\u{ffff}' { 12 } else { 6 }),
-                    _ if surrogates == Surrogates::AsBytes => {
+                    _ => {
                         let [high, middle, low] =
                             [first >> 12, first >> 6 & 63, first & 63].map(|bits| bits as u8);
                         out.extend_from_slice(&[0xe0 | high, 0x80 | middle, 0x80 | low]);
                         return 6;
                     }
-                    _ => (char::REPLACEMENT_CHARACTER, 6),
                 };
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 return len;
@@ -535,13 +521,19 @@ mod tests {
         for (text, expected) in [
             (r#""plain""#, "plain"),
             (r#""\u00e9\ud83d\ude00!""#, "é😀!"),
-            (r#""\ud83dx\ude00""#, "\u{fffd}x\u{fffd}"),
             (r#""\"\\\/\b\f\n\r\t\u0000""#, "\"\\/\x08\x0c\n\r\t\0"),
         ] {
             let mut scanner = Scanner::new(text.as_bytes());
             let raw = scanner.string(Rules::Json).expect("valid");
             assert_eq!(scanner.text_of(raw, &mut Vec::new()), expected.as_bytes(), "{text}");
         }
+        let mut scanner = Scanner::new(br#""\ud83dx\ude00""#);
+        let raw = scanner.string(Rules::Json).expect("valid");
+        assert_eq!(
+            scanner.text_of(raw, &mut Vec::new()),
+            b"\xed\xa0\xbdx\xed\xb8\x80",
+            "nothing else says this"
+        );
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use crate::{
     error::{InputErrorKind, Problem},
     headers::decode_marker,
     json::{JsonError, Nesting, RawString, Rules, Scanner},
+    write::require_whole_characters,
 };
 
 #[derive(Debug)]
@@ -181,7 +182,8 @@ impl JsonParser {
                 let plan = &columns[column];
                 let is_string = json[0] == b'"' && !stays_json(plan);
                 let field = match is_string {
-                    true => string_field(scanner, start, end, rows),
+                    true => string_field(scanner, start, end, rows)
+                        .map_err(|problem| InputErrorKind::Field { column: plan.name.clone(), problem })?,
                     false => other_field(json, start, plan, rows),
                 };
                 (column, field)
@@ -215,14 +217,15 @@ fn unescaped_field(form: Form, start: usize, rows: &Rows) -> Field {
 }
 
 /// The text that a string says.
-fn string_field(scanner: &Scanner<'_>, start: usize, end: usize, rows: &mut Rows) -> Field {
+fn string_field(scanner: &Scanner<'_>, start: usize, end: usize, rows: &mut Rows) -> Result<Field, Problem> {
     let raw = RawString { start: start + 1, end: end - 1, has_escapes: true };
     if memchr(b'\\', scanner.slice(raw.start, raw.end)).is_none() {
-        return input_field(Form::Text, raw.start, raw.end);
+        return Ok(input_field(Form::Text, raw.start, raw.end));
     }
     let from = rows.unescaped.len();
     scanner.unescape(raw, &mut rows.unescaped);
-    unescaped_field(Form::Text, from, rows)
+    require_whole_characters(&rows.unescaped[from..])?;
+    Ok(unescaped_field(Form::Text, from, rows))
 }
 
 /// Whatever is no string, or stays JSON.

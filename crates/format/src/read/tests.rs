@@ -551,3 +551,15 @@ fn records_larger_than_a_block_are_read() {
     }
     assert_eq!(lengths, [Some(3_000_000), Some(5)]);
 }
+
+#[test]
+fn half_a_character_is_no_text_of_a_record() {
+    for (columns, line) in [
+        ("value", r#"{"value":"a\ud800"}"#),
+        ("key, value", r#"{"key":"\udc9c","value":null}"#),
+        ("headers", r#"{"headers":{"h":"\ud800"}}"#),
+        ("headers", r#"{"headers":[["\ud800","v"]]}"#),
+    ] {
+        check_error(&options(Format::Json, columns), line.as_bytes(), "is half of a character");
+    }
+}

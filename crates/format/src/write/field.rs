@@ -12,7 +12,7 @@ use crate::{
     datetime::micros_from_kafka,
     error::Problem,
     headers::put_headers,
-    json::{JsonError, Nesting, RawString, Rules, Scanner, Surrogates},
+    json::{JsonError, Nesting, RawString, Rules, Scanner},
     paths::{Found, Paths},
     types::{JsonKind, check_length, rounded},
 };
@@ -240,7 +240,7 @@ impl Field {
             (JsonKind::String { .. }, _) => {
                 scratch.text.clear();
                 let raw = RawString { start: start + 1, end: end - 1, has_escapes: true };
-                Scanner::new(bytes).unescape_with(raw, &mut scratch.text, Surrogates::AsBytes);
+                Scanner::new(bytes).unescape(raw, &mut scratch.text);
                 self.text_cell(&scratch.text, &mut scratch.typed)
             }
             (JsonKind::Number, Type::Int8 | Type::Int4 | Type::Int2) => {
@@ -385,6 +385,14 @@ pub(crate) fn require_utf8(bytes: &[u8]) -> Result<&str, Problem> {
             _ => Problem::InvalidUtf8 { position, byte: bytes[position] },
         }
     })
+}
+
+/// Of what a string of JSON says: it is a text.
+pub(crate) fn require_whole_characters(unescaped: &[u8]) -> Result<(), Problem> {
+    match require_utf8(unescaped) {
+        Err(problem @ Problem::LoneSurrogate { .. }) => Err(problem),
+        _ => Ok(()),
+    }
 }
 
 /// Text that PostgreSQL takes: the bytes as they are, or what the policy makes of them. Only what is invalid

@@ -23,7 +23,7 @@ use super::{
 pub(super) use binary::SIGNATURE;
 use delimited::RowWriter;
 pub(super) use field::Fault;
-pub(super) use field::require_utf8;
+pub(super) use field::{require_utf8, require_whole_characters};
 
 /// What a record does not know about itself.
 #[derive(Debug, Clone, Copy)]

@@ -498,6 +498,11 @@ fn documents_and_values_that_do_not_fit_are_named() {
         let value = record(None, Some(value.as_bytes()));
         assert!(write(&text("x"), &value).is_err());
         assert!(write(&text("x uuid"), &value).is_err());
+        let array = format!("{{\"x\":[\"fine\",{json}]}}");
+        let array = record(None, Some(array.as_bytes()));
+        for columns in ["x text[]", "x varchar(9)[]", "x uuid[]"] {
+            assert!(write(&text(columns), &array).is_err(), "{columns} {json}");
+        }
         let replace = FormatOptions { invalid_text: InvalidText::Replace, ..text("x") };
         assert_eq!(write(&replace, &value).expect("replaced"), replaced.as_bytes());
         assert!(write(&text("x json"), &value).is_ok());
