@@ -84,7 +84,17 @@ fn records_apply_in_their_order_where_another_column_is_unique() {
 }
 
 /// Tables, records `KEY:VALUE` and what is in the tables behind them, however the records are cut into batches.
-const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 4] = [
+const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 5] = [
+    // A trigger makes the row that a later tombstone is about.
+    (
+        "create table %(id int4 primary key, p int4);
+         create function %_more() returns trigger language plpgsql as
+         $$begin if new.id = 1 then insert into public.% values (2, 0); end if; return new; end$$;
+         create trigger more after insert on % for each row execute function %_more()",
+        "1:{\"p\":1}\n2:\n",
+        "select * from %",
+        &["1|1"],
+    ),
     // Key 2 has left its parent before that goes, and its child stays; or it comes back behind the cascade.
     (
         "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');

@@ -261,3 +261,29 @@ fn positions_of_tables_that_are_gone_are_taken_out() {
         );
     }
 }
+
+#[test]
+fn a_table_that_changes_while_a_load_begins_is_loaded_as_it_is_then() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("altered", 1);
+    loading.produce(&topic, 0, &["k\t{\"v\":1.5,\"at\":\"2024-01-01T00:00:00\"}"]);
+    loading.database.execute("create table altered(v float8, at timestamp)");
+    let mut other = loading.database.connect();
+    let load = format!("select * from kcopy.load('{topic}', 'altered')");
+    // float8 and int8 take the same room: read as the other one, a value is wrong and no error.
+    loading.database.execute("begin; alter table altered alter v type int8");
+    let loader = std::thread::spawn(move || other.batch_execute(&load).map_err(|error| format!("{error:?}")));
+    // A transaction sees the activity as it was at its first look.
+    let mut watch = loading.database.connect();
+    let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+                   where d.datname = current_database() and l.locktype = 'relation' and not l.granted";
+    let deadline = std::time::Instant::now() + kcopy_tests::DEADLINE;
+    while watch.query_one(waiting, &[]).expect("locks").get::<_, i64>(0) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody waits");
+        std::thread::yield_now();
+    }
+    loading.database.execute("commit");
+    let error = loader.join().expect("the loader").expect_err("1.5 is no int8");
+    assert!(error.contains("cannot be int8"), "{error}");
+    assert_eq!(loading.database.value("select count(*) from altered"), "0");
+}

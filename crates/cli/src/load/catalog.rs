@@ -63,12 +63,12 @@ const ROW_TRIGGERS: &str = "\
 exists (select from pg_catalog.pg_trigger g where g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))";
 
-/// Whether foreign keys to a table, or to a partition of it, delete or change rows with it, or triggers see that; `$` is
-/// its OID.
+/// Whether foreign keys to a table, or to a partition of it, delete or change rows with it, or rules do, or there are
+/// triggers, which may do anything; `$` is its OID.
 const FURTHER_DELETES: &str = "\
 (exists (select from pg_catalog.pg_constraint f where f.contype = 'f' and f.confdeltype in ('c', 'n', 'd')
          and (f.confrelid = $ or f.confrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
- or exists (select from pg_catalog.pg_trigger g where g.tgtype & 8 = 8 and g.tgenabled <> 'D' and not g.tgisinternal
+ or exists (select from pg_catalog.pg_trigger g where g.tgenabled <> 'D' and not g.tgisinternal
          and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
  or exists (select from pg_catalog.pg_rewrite w where w.ev_class = $ and w.ev_type = '4'))";
 

@@ -226,6 +226,9 @@ BEGIN
         RAISE EXCEPTION 'an argument is NULL that must not be' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     PERFORM kcopy.check_target(target);
+    -- Nothing can change its columns from here on: binary values mean what their types are.
+    EXECUTE format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', target);
+    PERFORM kcopy.check_target(target);
     map := kcopy.mapping(target, columns);
 
     SELECT l.partitions, l.is_locked INTO wanted, is_locked

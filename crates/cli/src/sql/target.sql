@@ -311,15 +311,15 @@ BEGIN
 END
 $body$;
 
--- Whether what deletes a row of a target does more (foreign keys that delete or change rows with it, triggers), so that
--- other rows depend on when it happens.
+-- Whether what deletes a row of a target does more (foreign keys that delete or change rows with it, rules), or there are
+-- triggers, which may do anything: so that rows depend on when others are deleted.
 CREATE OR REPLACE FUNCTION kcopy.deletes_reach_further(target regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
     WITH tables AS (SELECT target AS relid UNION SELECT relid FROM pg_partition_tree(target))
     SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')
                       AND confrelid IN (SELECT relid FROM tables))
-        OR EXISTS (SELECT FROM pg_trigger WHERE tgtype & 8 = 8 AND tgenabled <> 'D' AND NOT tgisinternal
+        OR EXISTS (SELECT FROM pg_trigger WHERE tgenabled <> 'D' AND NOT tgisinternal
                       AND tgrelid IN (SELECT relid FROM tables))
         OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = target AND ev_type = '4')
 $body$;
