@@ -159,3 +159,25 @@ fn a_role_that_is_set_after_the_login_may_load() {
     loaded.expect_success();
     assert_eq!(rows, "1");
 }
+
+#[test]
+fn a_number_without_a_unit_is_of_the_intervals_own() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("units", 1);
+    let names = ["year", "month", "day", "hour", "minute", "minute to second", "day to second", "second"];
+    let column = |at: usize| format!("c{at}");
+    let mut members = Vec::new();
+    let mut columns = Vec::new();
+    let mut cast = Vec::new();
+    for (at, fields) in names.iter().enumerate() {
+        let text = if fields.contains(" to ") { "01:02" } else { "90" };
+        members.push(format!("\"{}\":\"{text}\"", column(at)));
+        columns.push(format!("{} interval {fields}", column(at)));
+        cast.push(format!("interval '{text}' {fields}"));
+    }
+    setting.produce(&topic, &format!("k:{{{}}}\n", members.join(",")));
+    setting.database.execute(&format!("create table units({})", columns.join(", ")));
+    setting.load(&[&topic, "--into", "units"]).expect_success();
+    let differing = format!("select * from units except select {}", cast.join(", "));
+    assert_eq!(setting.database.rows(&differing), [""; 0]);
+}

@@ -194,3 +194,23 @@ fn errors_of_copy_name_the_record_in_other_languages() {
         assert_eq!(loading.database.value(&place), expected, "{context}");
     }
 }
+
+#[test]
+fn an_interval_of_other_units_is_refused() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("fields", 1);
+    loading.produce(&topic, 0, &["k\t{\"i\":\"90\"}"]);
+    loading.database.execute(
+        "create domain lasting as interval year; create table a(i interval minute); create table b(i lasting);
+         create table c(i interval day to second)",
+    );
+    for table in ["a", "b"] {
+        let error = loading.error(&format!("'{topic}', '{table}'"));
+        assert!(
+            error.code == "0A000" && error.message.contains("which kcopy.load does not fill"),
+            "{error:?}"
+        );
+    }
+    assert_eq!(loading.load(&format!("'{topic}', 'c'")), ["0|1|0|1"]);
+    assert_eq!(loading.database.value("select i from c"), "00:01:30");
+}

@@ -164,6 +164,7 @@ BEGIN
             name text := CASE WHEN left(item.name, 1) = '"'
                 THEN replace(substr(item.name, 2, length(item.name) - 2), '""', '"') ELSE item.name END;
             base oid;
+            restricted text;
         BEGIN
             SELECT a.*, t.typtype INTO attribute
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -176,6 +177,21 @@ BEGIN
             IF attribute.attgenerated <> '' OR attribute.attidentity = 'a' THEN
                 RAISE EXCEPTION 'column % of % is always generated', quote_ident(name), target
                     USING ERRCODE = 'generated_always', HINT = 'leave it out of columns';
+            END IF;
+            -- A number without a unit is not of seconds there, and no cast of a text knows it.
+            restricted := (
+                WITH RECURSIVE below AS (
+                    SELECT attribute.atttypid AS id, attribute.atttypmod AS modifier
+                    UNION ALL
+                    SELECT t.typbasetype, t.typtypmod FROM below JOIN pg_type t ON t.oid = below.id WHERE t.typtype = 'd'
+                )
+                SELECT format_type(id, modifier) FROM below
+                 WHERE id IN ('interval'::regtype, 'interval[]'::regtype)
+                   AND format_type(id, modifier) ~ '^interval (year|month|day|hour|minute)'
+                   AND format_type(id, modifier) !~ '^interval (day|hour) to second');
+            IF restricted IS NOT NULL THEN
+                RAISE EXCEPTION 'column % of % is %, which kcopy.load does not fill', quote_ident(name), target, restricted
+                    USING ERRCODE = 'feature_not_supported', HINT = 'make it an interval, or load it with kcopy load';
             END IF;
             IF name = ANY (names) THEN
                 RAISE EXCEPTION 'column % is filled twice', quote_ident(name) USING ERRCODE = 'duplicate_column';

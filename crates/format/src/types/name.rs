@@ -70,7 +70,8 @@ fn parse_element(written: &str) -> Result<Type, TypeNameError> {
     match known(name, modifiers.as_deref())? {
         Some(found) => Ok(found),
         None => {
-            let is_one_word = !name.contains(' ') || OTHER_NAMES.contains(&name);
+            let is_one_word =
+                !name.contains(' ') || OTHER_NAMES.contains(&name) || interval_fields(name).is_some();
             let is_name = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
             if !is_name || !is_one_word {
                 return Err(TypeNameError(format!("{written} is no type that is known")));
@@ -78,6 +79,14 @@ fn parse_element(written: &str) -> Result<Type, TypeNameError> {
             Ok(Type::Other(written.into()))
         }
     }
+}
+
+/// `day to second` of `interval day to second`.
+fn interval_fields(name: &str) -> Option<&str> {
+    let fields = name.strip_prefix("interval")?;
+    let is_field = |word: &str| ["year", "month", "day", "hour", "minute", "second", "to"].contains(&word);
+    let is_apart = fields.is_empty() || fields.starts_with(' ');
+    (is_apart && fields.split_whitespace().all(is_field)).then(|| fields.trim())
 }
 
 /// A name in quotes is the one of the catalog: `"int4"` is a type, `"integer"` is none, and `"char"` another.
@@ -138,15 +147,9 @@ fn known(name: &str, modifiers: Option<&[i64]>) -> Result<Option<Type>, TypeName
             Some(_) => return Err(out_of_range(name, "an OID")),
         }),
         _ => {
-            if let Some(fields) = name.strip_prefix("interval")
-                && (fields.is_empty() || fields.starts_with(' '))
-            {
-                // Which fields are kept is for the table's column to say.
-                let is_field =
-                    |word: &str| ["year", "month", "day", "hour", "minute", "second", "to"].contains(&word);
-                if !fields.split_whitespace().all(is_field) {
-                    return Ok(None);
-                }
+            // Where seconds are not the last field, or minutes the first, a number without a unit means another one:
+            // PostgreSQL reads it. Else it is for the table's column which fields are kept.
+            if let Some("" | "second" | "day to second" | "hour to second") = interval_fields(name) {
                 return Ok(Some(Type::Interval(seconds("interval", modifiers)?)));
             }
             takes_modifier = false;
@@ -322,6 +325,8 @@ mod tests {
             ("time(0) without time zone", Type::Time(Some(0))),
             ("interval day to second(3)", Type::Interval(Some(3))),
             ("interval(9)", Type::Interval(Some(6))),
+            ("interval minute", Type::Other("interval minute".into())),
+            ("interval minute to second[]", Type::Other("interval minute to second".into()).into_array()),
             ("timestamp(3) with time zone[]", Type::Timestamptz(Some(3)).into_array()),
             ("integer[][]", Type::Int4.into_array()),
             ("integer [ 3 ] [4]", Type::Int4.into_array()),
