@@ -84,7 +84,17 @@ fn records_apply_in_their_order_where_another_column_is_unique() {
 }
 
 /// Tables, records `KEY:VALUE` and what is in the tables behind them, however the records are cut into batches.
-const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 5] = [
+const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 6] = [
+    // A trigger takes away what comes again later: keys come in the order of their last records.
+    (
+        "create table %(id int4 primary key, p int4);
+         create function %_less() returns trigger language plpgsql as
+         $$begin if new.id = 2 then delete from public.% where id = 1; end if; return new; end$$;
+         create trigger less before insert on % for each row execute function %_less()",
+        "1:{\"p\":1}\n2:{\"p\":1}\n1:{\"p\":2}\n",
+        "select * from % order by 1",
+        &["1|2", "2|1"],
+    ),
     // A trigger makes the row that a later tombstone is about.
     (
         "create table %(id int4 primary key, p int4);

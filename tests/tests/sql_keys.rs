@@ -32,7 +32,7 @@ fn keys_are_compared_as_the_table_stores_them() {
         ("timestamp(1)", ["2026-01-01 00:00:00.01", "2026-01-01 00:00:00.02"]),
         ("time(0)", ["12:00:00.1", "12:00:00.2"]),
         ("interval(0)", ["1 day 00:00:00.1", "1 day 00:00:00.2"]),
-        ("interval day to minute", ["1 day 00:01:10", "1 day 00:01:20"]),
+        ("interval day to second(0)", ["1 day 00:01:10.1", "1 day 00:01:10.2"]),
         ("varchar(3)", ["abc ", "abc  "]),
         ("varchar(3)[]", ["{\"abc \",NULL}", "{\"abc  \",NULL}"]),
         ("v3", ["abc ", "abc  "]),

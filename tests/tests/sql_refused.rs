@@ -202,9 +202,9 @@ fn an_interval_of_other_units_is_refused() {
     loading.produce(&topic, 0, &["k\t{\"i\":\"90\"}"]);
     loading.database.execute(
         "create domain lasting as interval year; create table a(i interval minute); create table b(i lasting);
-         create table c(i interval day to second)",
+         create table d(i lasting[]); create table e(i interval month[]); create table c(i interval day to second)",
     );
-    for table in ["a", "b"] {
+    for table in ["a", "b", "d", "e"] {
         let error = loading.error(&format!("'{topic}', '{table}'"));
         assert!(
             error.code == "0A000" && error.message.contains("which kcopy.load does not fill"),

@@ -190,6 +190,7 @@ DECLARE
     loaded_topic CONSTANT text := topic;
     loaded_target CONSTANT regclass := target;
     map record;
+    named text;
     known record;
     gone record;
     taken jsonb;
@@ -226,16 +227,21 @@ BEGIN
         RAISE EXCEPTION 'an argument is NULL that must not be' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     PERFORM kcopy.check_target(target);
-    -- Nothing can change its columns from here on: binary values mean what their types are.
-    EXECUTE format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', target);
-    PERFORM kcopy.check_target(target);
-    map := kcopy.mapping(target, columns);
 
     SELECT l.partitions, l.is_locked INTO wanted, is_locked
       FROM kcopy.lock_partitions(target, topic, wait, partitions) l;
     IF NOT is_locked THEN
         RETURN;
     END IF;
+    -- Nothing can change its columns from here on: binary values mean what their types are.
+    named := target::text;
+    EXECUTE format('LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE', named);
+    IF to_regclass(named) IS DISTINCT FROM loaded_target THEN
+        RAISE EXCEPTION '% was renamed, or dropped, while the load waited for it', named
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    PERFORM kcopy.check_target(target);
+    map := kcopy.mapping(target, columns);
     known := kcopy.known_positions(target, topic, wait, wanted, accept_loss);
     wanted := known.partitions;
     IF cardinality(wanted) = 0 THEN

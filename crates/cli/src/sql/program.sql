@@ -274,7 +274,7 @@ AS $body$
 DECLARE
     untrusted text;
 BEGIN
-    SELECT string_agg(quote_ident(e.evtname), ', ' ORDER BY e.evtname) INTO untrusted
+    SELECT string_agg(e.evtname, ', ' ORDER BY e.evtname) INTO untrusted
       FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_language l ON l.oid = p.prolang
      WHERE e.evtenabled <> 'D' AND e.evtevent IN ('ddl_command_start', 'ddl_command_end', 'sql_drop')
        AND l.lanname NOT IN ('internal', 'c')

@@ -183,10 +183,13 @@ BEGIN
                 WITH RECURSIVE below AS (
                     SELECT attribute.atttypid AS id, attribute.atttypmod AS modifier
                     UNION ALL
-                    SELECT t.typbasetype, t.typtypmod FROM below JOIN pg_type t ON t.oid = below.id WHERE t.typtype = 'd'
+                    SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,
+                           CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE modifier END
+                      FROM below JOIN pg_type t ON t.oid = below.id
+                     WHERE t.typtype = 'd' OR (t.typcategory = 'A' AND t.typelem <> 0)
                 )
                 SELECT format_type(id, modifier) FROM below
-                 WHERE id IN ('interval'::regtype, 'interval[]'::regtype)
+                 WHERE id = 'interval'::regtype
                    AND format_type(id, modifier) ~ '^interval (year|month|day|hour|minute)'
                    AND format_type(id, modifier) !~ '^interval (day|hour) to second');
             IF restricted IS NOT NULL THEN
@@ -321,8 +324,10 @@ BEGIN
             own_rows, selected, stage, CASE WHEN counted THEN ' AND kcopy_row BETWEEN $1 AND $2' ELSE '' END,
             (SELECT string_agg(format('target.%1$I%3$s %2$s gone.%1$I', key_names[n], equals[n], key_casts[n]), ' AND ' ORDER BY n)
                FROM generate_subscripts(key_names, 1) n)),
-        format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT %I ON CONFLICT (%s) DO %s', relation,
-            listed, listed, source, own_prefix || 'tombstone', ordered, coalesce('UPDATE SET ' || assigned, 'NOTHING'))
+        -- In the order of the offsets, for triggers.
+        format('INSERT INTO %s (%s) SELECT %s FROM (%s) last WHERE NOT %I ORDER BY %I, %I ON CONFLICT (%s) DO %s', relation,
+            listed, listed, source, own_prefix || 'tombstone', own_prefix || 'partition', own_prefix || 'offset', ordered,
+            coalesce('UPDATE SET ' || assigned, 'NOTHING'))
     ];
 END
 $body$;

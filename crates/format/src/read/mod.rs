@@ -98,7 +98,10 @@ impl RecordReader {
         let kind = match options.format {
             Format::Text => Kind::Text(text::TextParser::new(options.dialect()?, options.header)),
             Format::Csv => Kind::Csv(csv::CsvParser::new(options.dialect()?, options.header)),
-            Format::Binary => Kind::Binary(binary::BinaryParser::new()),
+            Format::Binary => {
+                columns.check_for_binary()?;
+                Kind::Binary(binary::BinaryParser::new())
+            }
             Format::Json if options.columns.is_none() => Kind::Json(json_lines::JsonParser::of_records()),
             Format::Json => Kind::Json(json_lines::JsonParser::new(&columns)),
             Format::Raw => Kind::Raw(Box::new(raw_splitter(options, &columns)?)),

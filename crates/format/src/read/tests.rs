@@ -563,3 +563,11 @@ fn half_a_character_is_no_text_of_a_record() {
         check_error(&options(Format::Json, columns), line.as_bytes(), "is half of a character");
     }
 }
+
+#[test]
+fn types_whose_binary_form_is_not_known_are_refused_before_any_row() {
+    for columns in ["x int4range", "x bit(8)", "x interval year to month", "value mood[]"] {
+        let error = RecordReader::new(&options(Format::Binary, columns)).expect_err(columns);
+        assert!(error.to_string().contains("binary form"), "{error}");
+    }
+}
