@@ -18,6 +18,8 @@ fn a_run_that_follows_waits_for_the_time_at_which_it_stops() {
     let bootstrap = broker.bootstrap();
     let kcat = ["-C", "-b", bootstrap, "-t", &topic, "-o", "s@0", "-o", "e@2000", "-u"];
     let kcat = Running::start(program("kcat").args(kcat));
+    // It has seen that nothing of that time is there.
+    kcat.wait_for_stderr("Reached end of topic");
     let until = ["consume", &topic, "-b", bootstrap, "--follow", "--until", "@2000", "--group", "g"];
     let kcopy = Running::start(program("kcopy").args(until));
     produce(&broker, &topic, 1, &[("b", 1500), ("c", 2000), ("d", 1000)]);

@@ -1,7 +1,7 @@
 //! Kafka to standard output.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io::{IsTerminal, Write},
     time::Duration,
 };
@@ -149,13 +149,21 @@ struct Partitions {
     /// The next offset of each, with the leader epoch of what is before it: what may be committed once all before it is written.
     next: Vec<CommittedOffset>,
     committed: Committed,
-    /// Those that end at a time, with what lies behind.
-    timed: HashSet<(Str, i32)>,
-    /// Those that would end at a time, of which nothing has come yet.
-    awaiting: HashSet<(Str, i32)>,
-    /// Those that have ended at a time.
-    stopped: HashSet<(Str, i32)>,
+    /// Of each.
+    stops: Vec<TimedStop>,
     open: usize,
+}
+
+/// Whether a partition ends at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimedStop {
+    /// It does not, or nothing of that time is there and it ends where the log does.
+    None,
+    /// Nothing of that time has come yet.
+    Awaited,
+    /// At an offset that is known, with records behind it.
+    Known,
+    Reached,
 }
 
 impl Partitions {
@@ -172,13 +180,14 @@ impl Partitions {
                 })
                 .collect(),
             committed: positions.committed,
-            timed: ranges
+            stops: ranges
                 .iter()
-                .filter(|range| is_timed && range.end.is_some_and(|end| end < range.last_stable_offset))
-                .map(key)
+                .map(|range| match range.end {
+                    None if is_timed => TimedStop::Awaited,
+                    Some(end) if is_timed && end < range.last_stable_offset => TimedStop::Known,
+                    _ => TimedStop::None,
+                })
                 .collect(),
-            awaiting: ranges.iter().filter(|range| is_timed && range.end.is_none()).map(key).collect(),
-            stopped: HashSet::new(),
             open: ranges.len(),
             done: vec![0; ranges.len()],
             ranges: positions.ranges,
@@ -194,16 +203,13 @@ impl Partitions {
         }
     }
 
-    /// A partition has come to its time.
-    fn stop(&mut self, topic: &Str, partition: i32) {
-        let key = (topic.clone(), partition);
-        self.awaiting.remove(&key);
-        self.timed.insert(key.clone());
-        self.stopped.insert(key);
+    fn stop_of(&mut self, topic: &Str, partition: i32) -> Option<&mut TimedStop> {
+        self.index.get(&(topic.clone(), partition)).map(|at| &mut self.stops[*at])
     }
 
+    /// Whether all have come to their time.
     fn have_stopped(&self) -> bool {
-        self.stopped.len() == self.index.len()
+        self.stops.iter().all(|stop| *stop == TimedStop::Reached)
     }
 
     fn into_reports(self) -> Vec<PartitionReport> {
@@ -281,14 +287,14 @@ impl Run<'_> {
                     return Ok(());
                 }
                 Event::EndOfPartition { topic, partition, offset, leader_epoch } => {
-                    if self.partitions.stopped.contains(&(topic.clone(), partition)) {
-                        continue;
+                    match self.partitions.stop_of(&topic, partition) {
+                        // What is behind its time is not wanted.
+                        Some(TimedStop::Reached) => continue,
+                        Some(stop @ TimedStop::Known) => *stop = TimedStop::Reached,
+                        _ => {}
                     }
                     self.partitions.advance(&topic, partition, offset, 0, leader_epoch);
                     self.tell_end(&topic, partition, offset);
-                    if self.partitions.timed.contains(&(topic.clone(), partition)) {
-                        self.partitions.stop(&topic, partition);
-                    }
                     if self.partitions.have_stopped() {
                         return Ok(());
                     }
@@ -345,14 +351,11 @@ impl Run<'_> {
             timestamp_type: batch.timestamp_type(),
         };
         // Timestamps need not grow: the first one of the time, or of a later one, counts.
-        let mut stop = None;
-        if let Some(Stop::Timestamp(at)) = self.plan.stop {
-            let key = (topic.clone(), context.partition);
-            if self.partitions.stopped.contains(&key) {
-                return Ok(Flow::GoOn);
-            }
-            stop = self.partitions.awaiting.contains(&key).then_some(at);
-        }
+        let stop = match (self.plan.stop, self.partitions.stop_of(topic, context.partition)) {
+            (_, Some(TimedStop::Reached)) => return Ok(Flow::GoOn),
+            (Some(Stop::Timestamp(at)), Some(TimedStop::Awaited)) => Some(at),
+            _ => None,
+        };
         let mut written = 0;
         let mut is_first = true;
         let epoch = Some(batch.batch().batch().partition_leader_epoch()).filter(|epoch| *epoch >= 0);
@@ -363,7 +366,9 @@ impl Run<'_> {
                 let epoch = epoch.filter(|_| !is_first);
                 self.partitions.advance(topic, context.partition, record.offset, written, epoch);
                 self.progress.add(written);
-                self.partitions.stop(topic, context.partition);
+                if let Some(stop) = self.partitions.stop_of(topic, context.partition) {
+                    *stop = TimedStop::Reached;
+                }
                 self.tell_end(topic, context.partition, record.offset);
                 let have_stopped = self.partitions.have_stopped();
                 return Ok(if have_stopped { Flow::LimitReached } else { Flow::GoOn });
@@ -441,10 +446,11 @@ impl Run<'_> {
         if self.plan.common.quiet() || self.plan.common.grammar != Grammar::Kcat {
             return;
         }
-        let all_timed = self.partitions.timed.len() == self.partitions.index.len();
+        let is_timed = |stop: &TimedStop| matches!(stop, TimedStop::Known | TimedStop::Reached);
+        let all_timed = self.partitions.stops.iter().all(is_timed);
         let exits = self.partitions.open == 0 && (self.plan.end == End::Pinned || all_timed);
         let exiting = if exits { ": exiting" } else { "" };
-        let is_timed = self.partitions.timed.contains(&(topic.into(), partition));
+        let is_timed = self.partitions.stop_of(&topic.into(), partition).is_some_and(|stop| is_timed(stop));
         let end = if is_timed { "stop timestamp for" } else { "end of" };
         say!("% Reached {end} topic {topic} [{partition}] at offset {offset}{exiting}");
     }
