@@ -262,18 +262,8 @@ fn positions_of_tables_that_are_gone_are_taken_out() {
     }
 }
 
-#[test]
-fn a_table_that_changes_while_a_load_begins_is_loaded_as_it_is_then() {
-    let mut loading = Loading::start();
-    let topic = loading.topic("altered", 1);
-    loading.produce(&topic, 0, &["k\t{\"v\":1.5,\"at\":\"2024-01-01T00:00:00\"}"]);
-    loading.database.execute("create table altered(v float8, at timestamp)");
-    let mut other = loading.database.connect();
-    let load = format!("select * from kcopy.load('{topic}', 'altered')");
-    // float8 and int8 take the same room: read as the other one, a value is wrong and no error.
-    loading.database.execute("begin; alter table altered alter v type int8");
-    let loader = std::thread::spawn(move || other.batch_execute(&load).map_err(|error| format!("{error:?}")));
-    // A transaction sees the activity as it was at its first look.
+/// Waits until a session waits for a lock on a table.
+fn somebody_waits(loading: &mut Loading) {
     let mut watch = loading.database.connect();
     let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
                    where d.datname = current_database() and l.locktype = 'relation' and not l.granted";
@@ -282,8 +272,45 @@ fn a_table_that_changes_while_a_load_begins_is_loaded_as_it_is_then() {
         assert!(std::time::Instant::now() < deadline, "nobody waits");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn what_happens_to_a_table_while_a_load_waits_for_it_is_noticed() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("altered", 1);
+    loading.produce(&topic, 0, &["k\t{\"v\":1.5}"]);
+    for (change, reason) in [
+        // float8 and int8 take the same room: read as the other one, a value is wrong and no error.
+        ("alter table altered alter v type int8", "cannot be int8"),
+        ("alter table altered rename to before; create table altered(v float8)", "was renamed, or dropped"),
+    ] {
+        loading.database.execute("drop table if exists altered, before; create table altered(v float8)");
+        let mut other = loading.database.connect();
+        let load = format!("select * from kcopy.load('{topic}', 'altered')");
+        loading.database.execute(&format!("begin; {change}"));
+        let loader =
+            std::thread::spawn(move || other.batch_execute(&load).map_err(|error| format!("{error:?}")));
+        somebody_waits(&mut loading);
+        loading.database.execute("commit");
+        let error = loader.join().expect("the loader").expect_err(change);
+        assert!(error.contains(reason), "{change}: {error}");
+        assert_eq!(loading.database.value("select count(*) from altered"), "0", "{change}");
+    }
+}
+
+#[test]
+fn who_does_not_wait_skips_what_is_held_with_its_table() {
+    let mut loading = Loading::start();
+    let topic = loading.topic("held", 1);
+    loading.produce(&topic, 0, &["k\t{\"v\":1}"]);
+    loading.database.execute("create table held(v int4)");
+    loading
+        .database
+        .execute(&format!("begin; truncate held; select * from kcopy.reset('{topic}', 'held', 'beginning')"));
+    let mut other = loading.database.connect();
+    other.batch_execute("set statement_timeout = '20s'").expect("a limit");
+    let call = format!("select * from kcopy.load('{topic}', 'held', wait => false)");
+    assert_eq!(other.query(&call, &[]).expect("no waiting").len(), 0);
     loading.database.execute("commit");
-    let error = loader.join().expect("the loader").expect_err("1.5 is no int8");
-    assert!(error.contains("cannot be int8"), "{error}");
-    assert_eq!(loading.database.value("select count(*) from altered"), "0");
+    assert_eq!(loading.load(&format!("'{topic}', 'held', wait => false")), ["0|1|0|1"]);
 }

@@ -240,7 +240,6 @@ BEGIN
         RAISE EXCEPTION '% was renamed, or dropped, while the load waited for it', named
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    PERFORM kcopy.check_target(target);
     map := kcopy.mapping(target, columns);
     known := kcopy.known_positions(target, topic, wait, wanted, accept_loss);
     wanted := known.partitions;

@@ -116,6 +116,24 @@ BEGIN
 END
 $body$;
 
+-- The interval that a type is, or is made of, where a number without a unit is not of seconds: no cast of a text knows it.
+CREATE OR REPLACE FUNCTION kcopy.interval_of_other_units(type oid, modifier int4) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    WITH RECURSIVE below AS (
+        SELECT type AS id, modifier
+        UNION ALL
+        SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,
+               CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE modifier END
+          FROM below JOIN pg_type t ON t.oid = below.id
+         WHERE t.typtype = 'd' OR (t.typcategory = 'A' AND t.typelem <> 0)
+    )
+    SELECT format_type(id, modifier) FROM below
+     WHERE id = 'interval'::regtype
+       AND format_type(id, modifier) ~ '^interval (year|month|day|hour|minute)'
+       AND format_type(id, modifier) !~ '^interval (day|hour) to second'
+$body$;
+
 -- The columns that are filled. `list` is what the program is told, in the same order, and `format` the fastest that
 -- they can have.
 --
@@ -178,20 +196,7 @@ BEGIN
                 RAISE EXCEPTION 'column % of % is always generated', quote_ident(name), target
                     USING ERRCODE = 'generated_always', HINT = 'leave it out of columns';
             END IF;
-            -- A number without a unit is not of seconds there, and no cast of a text knows it.
-            restricted := (
-                WITH RECURSIVE below AS (
-                    SELECT attribute.atttypid AS id, attribute.atttypmod AS modifier
-                    UNION ALL
-                    SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END,
-                           CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE modifier END
-                      FROM below JOIN pg_type t ON t.oid = below.id
-                     WHERE t.typtype = 'd' OR (t.typcategory = 'A' AND t.typelem <> 0)
-                )
-                SELECT format_type(id, modifier) FROM below
-                 WHERE id = 'interval'::regtype
-                   AND format_type(id, modifier) ~ '^interval (year|month|day|hour|minute)'
-                   AND format_type(id, modifier) !~ '^interval (day|hour) to second');
+            restricted := kcopy.interval_of_other_units(attribute.atttypid, attribute.atttypmod);
             IF restricted IS NOT NULL THEN
                 RAISE EXCEPTION 'column % of % is %, which kcopy.load does not fill', quote_ident(name), target, restricted
                     USING ERRCODE = 'feature_not_supported', HINT = 'make it an interval, or load it with kcopy load';
