@@ -83,6 +83,12 @@ fn records_apply_in_their_order_where_another_column_is_unique() {
     }
 }
 
+const CASCADES: &str =
+    "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');
+    create table %_child(u int4 references % on delete cascade);
+    insert into % values (1, null, null), (3, null, null), (2, 1, 'kept'); insert into %_child values (2)";
+const CASCADED: &str = "select id, p, note, (select count(*) from %_child) from % order by 1";
+
 /// Tables, records `KEY:VALUE` and what is in the tables behind them, however the records are cut into batches.
 const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 6] = [
     // A trigger takes away what comes again later: keys come in the order of their last records.
@@ -106,22 +112,8 @@ const TOMBSTONES_IN_ORDER: [(&str, &str, &str, &[&str]); 6] = [
         &["1|1"],
     ),
     // Key 2 has left its parent before that goes, and its child stays; or it comes back behind the cascade.
-    (
-        "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');
-         create table %_child(u int4 references % on delete cascade); insert into % values (1, null, null), (3, null, null), (2, 1, 'kept');
-         insert into %_child values (2)",
-        "2:{\"p\":3}\n1:\n",
-        "select id, p, note, (select count(*) from %_child) from % order by 1",
-        &["2|3|kept|1", "3|∅|∅|1"],
-    ),
-    (
-        "create table %(id int4 primary key, p int4 references % on delete cascade, note text default 'new');
-         create table %_child(u int4 references % on delete cascade); insert into % values (1, null, null), (3, null, null), (2, 1, 'kept');
-         insert into %_child values (2)",
-        "1:\n2:{\"p\":3}\n",
-        "select id, p, note, (select count(*) from %_child) from % order by 1",
-        &["2|3|new|0", "3|∅|∅|0"],
-    ),
+    (CASCADES, "2:{\"p\":3}\n1:\n", CASCADED, &["2|3|kept|1", "3|∅|∅|1"]),
+    (CASCADES, "1:\n2:{\"p\":3}\n", CASCADED, &["2|3|new|0", "3|∅|∅|0"]),
     // A key that comes again is a new row.
     (
         "create table %(id int4 primary key, p int4, note text default 'new'); insert into % values (1, 0, 'old'), (2, 0, 'old')",
@@ -255,6 +247,24 @@ fn a_default_that_goes_leaves_its_column_to_the_records() {
     setting.wait_for("select count(*) from def where id = 200", "1");
     loader.signal(Signal::TERM);
     loader.finish().expect_code(143);
+}
+
+#[test]
+fn a_record_that_the_table_takes_by_now_is_taken() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("widened", 1);
+    setting.database.execute("create table widened(n int4)");
+    let loader = setting.start(&load(&topic, "widened", &[&["--follow", "--batch-time", "20ms"]]));
+    setting.produce(&topic, "k:{\"n\":1}\n");
+    setting.wait_for("select count(*) from widened", "1");
+    setting.database.execute("alter table widened alter n type int8");
+    setting.produce(&topic, "k:{\"n\":5000000000}\n");
+    setting.wait_for("select count(*) from widened where n = 5000000000", "1");
+    // What it does not take either ends the run.
+    setting.produce(&topic, "k:{\"n\":\"none\"}\n");
+    let ended = loader.finish().expect_code(1);
+    assert_eq!(ended.stderr.matches("[0] at offset 2, column n: ").count(), 1, "{ended:?}");
+    assert_eq!(setting.database.value("select count(*) from widened"), "2");
 }
 
 #[test]

@@ -58,25 +58,27 @@ select c.oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.oid = pg_catalog.to_regclass($1)";
 
-/// Whether a table, or a partition of it, has BEFORE INSERT triggers for each row; `$` is its OID.
+/// A table and its partitions; `$` is its OID here and below.
+const TREE: &str = "\
+(select $::oid union all select t.relid::oid from pg_catalog.pg_partition_tree($::oid::regclass) t)";
+
+/// Whether a table, or a partition of it, has BEFORE INSERT triggers for each row.
 const ROW_TRIGGERS: &str = "\
 exists (select from pg_catalog.pg_trigger g where g.tgtype & 7 = 7 and g.tgenabled <> 'D' and not g.tgisinternal
-        and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))";
+        and g.tgrelid in {tree})";
 
 /// Whether foreign keys to a table, or to a partition of it, delete or change rows with it, or rules do, or there are
-/// triggers, which may do anything; `$` is its OID.
+/// triggers, which may do anything.
 const FURTHER_DELETES: &str = "\
 (exists (select from pg_catalog.pg_constraint f where f.contype = 'f' and f.confdeltype in ('c', 'n', 'd')
-         and (f.confrelid = $ or f.confrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
- or exists (select from pg_catalog.pg_trigger g where g.tgenabled <> 'D' and not g.tgisinternal
-         and (g.tgrelid = $ or g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree($::oid::regclass) t)))
+         and f.confrelid in {tree})
+ or exists (select from pg_catalog.pg_trigger g where g.tgenabled <> 'D' and not g.tgisinternal and g.tgrelid in {tree})
  or exists (select from pg_catalog.pg_rewrite w where w.ev_class = $ and w.ev_type = '4'))";
 
-/// Partitions whose rows would be gone after a crash, or are elsewhere; `$` is the table's OID.
+/// Partitions whose rows would be gone after a crash, or are elsewhere.
 const UNFIT_PARTITIONS: &str = "\
-select t.relid::text, c.relkind::text from pg_catalog.pg_partition_tree($::oid::regclass) t
-join pg_catalog.pg_class c on c.oid = t.relid
-where c.relkind = 'f' or c.relpersistence <> 'p' order by 1 limit 1";
+select c.oid::regclass::text, c.relkind::text from pg_catalog.pg_class c
+where c.oid in {tree} and (c.relkind = 'f' or c.relpersistence <> 'p') order by 1 limit 1";
 
 const COLUMNS: &str = "\
 with recursive base(attnum, typid, typmod, not_null) as (
@@ -99,7 +101,7 @@ left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'
 left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 order by a.attnum";
 
-/// The text from which a fingerprint is made; `$` is the table's OID.
+/// The text from which a fingerprint is made.
 const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
    a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped, {is_numbered}), ';' order by a.attnum) || c.relpersistence::text
@@ -127,16 +129,24 @@ join pg_catalog.pg_operator o on o.oid = m.amopopr
 join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
 where i.indrelid = $1 and i.indisprimary and k.at <= i.indnkeyatts order by k.at";
 
+/// With all of its parts, about the table of this OID.
+fn about(sql: &str, oid: &str) -> String {
+    const PARTS: [(&str, &str); 5] = [
+        ("{row_triggers}", ROW_TRIGGERS),
+        ("{unfit_partitions}", UNFIT_PARTITIONS),
+        ("{further_deletes}", FURTHER_DELETES),
+        ("{is_numbered}", IS_NUMBERED),
+        // In those before.
+        ("{tree}", TREE),
+    ];
+    PARTS.iter().fold(sql.to_owned(), |sql, (name, part)| sql.replace(name, part)).replace('$', oid)
+}
+
 /// A query about the present fingerprints of tables, one row each in order: name to OID, and fingerprint.
 pub(super) fn fingerprints(tables: &[&Table]) -> String {
     let one = |table: &&Table| {
         let name = table.name.replace('\'', "''");
-        let fingerprint = FINGERPRINT
-            .replace("{row_triggers}", ROW_TRIGGERS)
-            .replace("{is_numbered}", IS_NUMBERED)
-            .replace("{unfit_partitions}", UNFIT_PARTITIONS)
-            .replace("{further_deletes}", FURTHER_DELETES)
-            .replace('$', &table.oid.to_string());
+        let fingerprint = about(FINGERPRINT, &table.oid.to_string());
         format!(
             "select pg_catalog.to_regclass('{name}')::oid = {} as is_same, {fingerprint} as fingerprint",
             table.oid
@@ -153,8 +163,8 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
     let doing = format!("looking at table {name}");
     let failed = |error: tokio_postgres::Error| Trouble::postgres(&doing, &error);
     let sql = FIND
-        .replace("{row_triggers}", &ROW_TRIGGERS.replace('$', "c.oid"))
-        .replace("{further_deletes}", &FURTHER_DELETES.replace('$', "c.oid"));
+        .replace("{row_triggers}", &about(ROW_TRIGGERS, "c.oid"))
+        .replace("{further_deletes}", &about(FURTHER_DELETES, "c.oid"));
     let Some(row) = client.query_opt(&sql, &[&name]).await.map_err(failed)? else { return Ok(None) };
     let (oid, name): (u32, String) = (row.get(0), row.get(1));
     let (kind, persistence): (String, String) = (row.get(2), row.get(3));
@@ -171,7 +181,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         ("r" | "p", _) => return refuse("a temporary table"),
         _ => return Err(Trouble::Final(format!("{name} is no table: rows cannot be copied into it"))),
     }
-    let unfit = UNFIT_PARTITIONS.replace('$', &oid.to_string());
+    let unfit = about(UNFIT_PARTITIONS, &oid.to_string());
     if let Some(unfit) = client.query_opt(&unfit, &[]).await.map_err(failed)? {
         let (partition, kind): (String, String) = (unfit.get(0), unfit.get(1));
         let what = if kind == "f" { "foreign" } else { "unlogged or temporary" };

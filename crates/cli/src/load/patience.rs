@@ -28,6 +28,8 @@ pub(super) struct Patience {
     missing_since: Option<Instant>,
     /// What was wrong last.
     last: Option<String>,
+    /// The record that could not be taken last.
+    refused: Option<String>,
     /// Its own: those of other workers say nothing of what is wrong here.
     commits: u64,
     /// Whether PostgreSQL answers.
@@ -43,6 +45,7 @@ impl Patience {
             attempt_since: Instant::now(),
             missing_since: None,
             last: None,
+            refused: None,
             commits: 0,
             pulse: shared.new_pulse(),
         }
@@ -74,6 +77,9 @@ impl Patience {
                 ));
             }
             Trouble::Final(text) => return Err(text),
+            // The table may have changed since it was looked at: nothing but another look shows it.
+            Trouble::Refused(text) if self.refused.as_ref() == Some(&text) => return Err(text),
+            Trouble::Refused(text) => self.refused = Some(text),
             Trouble::Unmended(text) if shared.plan.end != End::Follow => return Err(text),
             Trouble::TableChanged(text) => shared.reporter.tell("table_changed", &text),
             Trouble::Passing(text)

@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
                 Err(reason) if self.shared.plan.on_error == OnError::Fail => {
                     // What comes before it is good.
                     self.seal()?;
-                    return Err(Trouble::Final(format!(
+                    return Err(Trouble::Refused(format!(
                         "{reason}; --on-error skip, reject-table or dead-letter=TOPIC loads what comes behind it"
                     )));
                 }

@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Unmended(String),
     /// A table is not what it was: it is looked at again at once.
     TableChanged(String),
+    /// A record that its table cannot take, as far as the table was known when reading began.
+    Refused(String),
     /// A topic that is not there. Brokers that have just begun do not know all of them: it may pass, but not for long.
     Missing(String),
     /// Nothing that waiting would mend.
@@ -93,6 +95,7 @@ impl fmt::Display for Trouble {
             | Trouble::Unmended(text)
             | Trouble::Missing(text)
             | Trouble::TableChanged(text)
+            | Trouble::Refused(text)
             | Trouble::Final(text) => f.write_str(text),
         }
     }
