@@ -8,6 +8,7 @@ use kcopy_client::wire::records::{Headers, Record, TimestampType};
 use kcopy_format::{
     Columns, Format, FormatOptions,
     columns::{Column, Source, Type},
+    types::milliseconds_since_1970,
     write::{RecordContext, RecordWriter},
 };
 use serde_json::value::RawValue;
@@ -69,7 +70,7 @@ impl Seen {
 
 /// A date, a time and an offset: what means the same everywhere.
 fn is_timestamp(text: &str) -> bool {
-    text.len() >= 20 && text.as_bytes()[4] == b'-' && text.parse::<jiff::Timestamp>().is_ok()
+    text.len() >= 20 && text.as_bytes()[4] == b'-' && milliseconds_since_1970(text).is_some()
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kcopy_format::types::milliseconds_since_1970;
+
 use super::{PartitionStart, Start};
 use crate::properties::OffsetReset;
 
@@ -100,13 +102,8 @@ pub fn parse_position(text: &str, now_ms: i64) -> Result<Start, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map(Start::Offset).map_err(|_| wrong());
     }
-    parse_time(text).map(Start::Timestamp).ok_or_else(wrong)
-}
-
-/// A time in RFC 3339, in milliseconds since the epoch. A zone is needed: nobody's local time is right for all.
-fn parse_time(text: &str) -> Option<i64> {
-    let timestamp: jiff::Timestamp = text.parse().ok()?;
-    Some(timestamp.as_millisecond()).filter(|it| *it >= 0)
+    // A zone is needed: nobody's local time is right for all.
+    milliseconds_since_1970(text).filter(|it| *it >= 0).map(Start::Timestamp).ok_or_else(wrong)
 }
 
 /// A duration: `500ms`, `30s`, `5m`, `1h`, `2d`, or several (`1h30m`). A bare number is refused: it has no unit.
@@ -307,6 +304,10 @@ mod tests {
             "-h",
             "-1x",
             "2026-01-01",
+            "2026-01-01T00:00:00",
+            "1969-12-31T23:59:59Z",
+            "2026-02-30T00:00:00Z",
+            "infinity",
             "12:00",
             "99999999999999999999",
             "+5",

@@ -31,7 +31,7 @@ mod scalar;
 
 use std::fmt;
 
-pub use self::name::TypeNameError;
+pub use self::{moment::milliseconds_since_1970, name::TypeNameError};
 pub(super) use self::{
     codec::JSONB_VERSION, json::JsonKind, moment::round as rounded, numeric::fits as fits_numeric,
     scalar::check_length,

@@ -8,7 +8,7 @@ use self::parse::{Day, Moment};
 use super::Refusal;
 use crate::datetime::{
     END_MICROS, EPOCH_DAYS, INFINITY, MIN_MICROS, NEGATIVE_INFINITY, Style, civil_from_days,
-    micros_of_fraction, parse_fixed, parse_fixed_date, parse_timestamptz, put_date, put_fraction,
+    kafka_from_micros, micros_of_fraction, parse_fixed, parse_fixed_date, parse_timestamptz, put_date, put_fraction,
     put_timestamptz, two_digits,
 };
 
@@ -85,6 +85,15 @@ pub(super) fn parse_milliseconds(text: &[u8], precision: Option<u8>) -> Result<i
     };
     let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_DAYS * MICROS_PER_DAY));
     in_range(micros.ok_or(OUT_OF_RANGE)?, precision)
+}
+
+/// The milliseconds since 1970, rounded down, of a date with a time of day and an offset: what means the same
+/// everywhere. RFC 3339 and what else PostgreSQL reads so.
+#[must_use]
+pub fn milliseconds_since_1970(text: &str) -> Option<i64> {
+    let moment = Moment::parse(text.as_bytes(), false).ok()?;
+    moment.time?;
+    kafka_from_micros(in_range(micros_of(&moment, moment.offset?).ok()?, None).ok()?)
 }
 
 fn micros_of(moment: &Moment, offset_seconds: i32) -> Result<i64, Refusal> {

@@ -235,3 +235,23 @@ fn milliseconds_are_rounded_to_microseconds() {
         assert!(parse_milliseconds(wrong.as_bytes(), None).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn only_what_means_the_same_everywhere_is_a_time_in_milliseconds() {
+    for (text, expected) in [
+        ("1970-01-01T00:00:00Z", Some(0)),
+        ("2026-01-31T12:00:00.9999Z", Some(1_769_860_800_999)),
+        ("2026-01-31 12:00:00-05:30", Some(1_769_880_600_000)),
+        ("1969-12-31T23:59:59.9995Z", Some(-1)),
+        ("2026-01-31T12:00:00", None),
+        ("2026-01-31Z", None),
+        ("2026-01-31T12:00:00+01:00[Europe/Berlin]", None),
+        ("2026-02-30T12:00:00Z", None),
+        ("12:00:00Z", None),
+        ("infinity", None),
+        ("now", None),
+        ("", None),
+    ] {
+        assert_eq!(super::milliseconds_since_1970(text), expected, "{text}");
+    }
+}
