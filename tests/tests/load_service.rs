@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kcopy_tests::{Broker, DEADLINE, Database, Running, WireLoad, kill, program};
@@ -96,6 +96,13 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
         assert!(metrics.contains(part), "{part} is not in {metrics}");
     }
     assert!(get(port, "/other").starts_with("HTTP/1.1 404"));
+    // Who connects and says nothing is in nobody's way.
+    let silent: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("the metrics port")).collect();
+    let asked = Instant::now();
+    assert!(get(port, "/metrics").contains("\nkcopy_load_rows_total{table=\"service\"} 3\n"));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop(silent);
     // A partition that is added is found while it runs, and begins at its beginning.
     broker.topics(&["--alter", "--topic", &topic, "--partitions", "3"]).expect_success();
     broker.kcat(&["-P", "-t", &topic, "-p", "2"], b"{\"n\":4}\n{\"n\":5}\n").expect_success();

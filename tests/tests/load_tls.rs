@@ -44,7 +44,10 @@ impl Setting {
         database.execute(
             "create function uses_tls() returns bool language sql as
                'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
-             create table secured(id int8 generated always as identity, n int4, tls bool default uses_tls())",
+             create function tls_version() returns text language sql as
+               'select version from pg_stat_ssl where pid = pg_backend_pid()';
+             create table secured(id int8 generated always as identity, n int4, tls bool default uses_tls(),
+                                  version text default tls_version())",
         );
         Some(Self { broker, database, topic, certificates })
     }
@@ -151,6 +154,20 @@ fn every_sslmode_does_what_it_says() {
         ("user=postgres sslmode=require channel_binding=require".to_owned(), "channel binding"),
     ] {
         setting.expect_refusal(&parameters, None, reason);
+    }
+}
+
+#[test]
+fn the_version_of_tls_can_be_bounded() {
+    let Some(mut setting) = Setting::new("the_version_of_tls_can_be_bounded") else { return };
+    for (parameters, version) in [
+        ("sslmode=require ssl_min_protocol_version=TLSv1.3", "TLSv1.3"),
+        ("sslmode=require ssl_min_protocol_version=TLSv1.1 ssl_max_protocol_version=TLSv1.2", "TLSv1.2"),
+        ("sslmode=require", "TLSv1.3"),
+    ] {
+        assert_eq!(setting.used_tls(&format!("user=postgres {parameters}"), None), "t", "{parameters}");
+        let used = setting.database.value("select version from secured order by id desc limit 1");
+        assert_eq!(used, version, "{parameters}");
     }
 }
 

@@ -88,23 +88,42 @@ const EXCERPT_CHARS: usize = 60;
 impl Problem {
     #[cold]
     pub(super) fn value(column_type: &Type, bytes: &[u8], reason: &'static str) -> Problem {
-        let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_CHARS * 4)]);
-        let mut excerpt: String = beginning.chars().take(EXCERPT_CHARS).collect();
-        if excerpt.len() < bytes.len() && beginning.chars().count() > EXCERPT_CHARS {
-            excerpt.push('…');
-        }
-        Problem::InvalidValue { column_type: column_type.clone(), excerpt, reason }
+        Problem::InvalidValue { column_type: column_type.clone(), excerpt: excerpt(bytes), reason }
     }
 
     /// Of a value in binary: told in its text form, if it has one.
     #[cold]
     pub(super) fn typed(column_type: &Type, binary: &[u8], reason: &'static str) -> Problem {
-        let mut text = Vec::new();
-        match column_type.show(binary, &mut text) {
-            Ok(()) => Problem::value(column_type, &text, reason),
-            Err(_) => Problem::value(column_type, binary, reason),
+        Problem::InvalidValue {
+            column_type: column_type.clone(),
+            excerpt: column_type.excerpt(binary),
+            reason,
         }
     }
+}
+
+impl Type {
+    /// The beginning of a value in binary, in its text form, if it has one.
+    #[must_use]
+    #[cold]
+    pub fn excerpt(&self, binary: &[u8]) -> String {
+        let mut text = Vec::new();
+        match self.show(binary, &mut text) {
+            Ok(()) => excerpt(&text),
+            Err(_) => excerpt(binary),
+        }
+    }
+}
+
+/// The beginning of a value in its text form, for messages.
+#[must_use]
+pub fn excerpt(text: &[u8]) -> String {
+    let beginning = String::from_utf8_lossy(&text[..text.len().min(EXCERPT_CHARS * 4)]);
+    let mut excerpt: String = beginning.chars().take(EXCERPT_CHARS).collect();
+    if excerpt.len() < text.len() && beginning.chars().count() > EXCERPT_CHARS {
+        excerpt.push('…');
+    }
+    excerpt
 }
 
 impl fmt::Display for Problem {

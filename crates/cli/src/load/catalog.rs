@@ -17,6 +17,8 @@ pub(super) struct Table {
     /// The columns of its primary key, and the operators by which it has them equal.
     pub(super) key: Vec<String>,
     pub(super) key_equals: Vec<String>,
+    /// Whether the key may be checked behind the statement: ON CONFLICT cannot go by it then.
+    pub(super) is_key_deferrable: bool,
     pub(super) is_partitioned: bool,
     /// COPY does not obey row security: rows go through a stage.
     pub(super) has_row_security: bool,
@@ -35,6 +37,8 @@ pub(super) struct TableColumn {
     pub(super) name: String,
     /// The type's name, domains replaced by what they are based on, enums as `enum(OID)`.
     pub(super) type_name: String,
+    /// As it was declared.
+    pub(super) declared: String,
     /// What a domain is made of, as SQL names it.
     pub(super) domain_base: Option<String>,
     pub(super) not_null: bool,
@@ -94,7 +98,7 @@ select a.attname::text,
        case when base.typid <> a.atttypid then pg_catalog.format_type(base.typid, base.typmod) end,
        base.not_null, a.attgenerated <> '',
        {is_numbered},
-       d.adbin is not null
+       d.adbin is not null, pg_catalog.format_type(a.atttypid, a.atttypmod)
 from base join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = base.attnum
 join pg_catalog.pg_type t on t.oid = base.typid and t.typtype <> 'd'
 left join pg_catalog.pg_type e on e.oid = t.typelem and t.typcategory = 'A'
@@ -106,7 +110,7 @@ const FINGERPRINT: &str = "\
 (select pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod,
    a.attnotnull, a.attgenerated, a.attidentity, a.attisdropped, {is_numbered}), ';' order by a.attnum) || c.relpersistence::text
    || {row_triggers}::text || pg_catalog.row_security_active($::oid)::text
-   || coalesce((select i.indkey::text from pg_catalog.pg_index i where i.indrelid = $ and i.indisprimary), '')
+   || coalesce((select i.indkey::text || i.indimmediate::text from pg_catalog.pg_index i where i.indrelid = $ and i.indisprimary), '')
    || exists ({unfit_partitions})::text || {further_deletes}::text)
  from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
  left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -118,7 +122,7 @@ const IS_NUMBERED: &str = "\
 
 /// The search_path may know another equality than the index.
 const KEY: &str = "\
-select a.attname::text, pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname) from pg_catalog.pg_index i
+select a.attname::text, pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname), i.indimmediate from pg_catalog.pg_index i
 cross join lateral rows from (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indclass::oid[]))
      with ordinality k(attnum, class, at)
 join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -197,6 +201,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         is_generated: row.get(4),
         is_numbered: row.get(5),
         has_default: row.get(6),
+        declared: row.get(7),
     });
     let columns: Vec<TableColumn> = columns.collect();
     let key = client.query(KEY, &[&oid]).await.map_err(failed)?;
@@ -207,6 +212,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
         key_equals: key.iter().map(|row| row.get(1)).collect(),
+        is_key_deferrable: key.iter().any(|row| !row.get::<_, bool>(2)),
         is_partitioned: kind == "p",
         has_row_security: row.get(4),
         has_row_triggers: row.get(5),

@@ -3,7 +3,8 @@
 use kcopy_client::wire::records::Record;
 use kcopy_format::{
     Columns, Format, FormatOptions,
-    columns::{Column, Source, Type},
+    columns::{Column, Path, PathRoot, Source, Type},
+    error::excerpt,
     write::{RecordContext, RecordWriter},
 };
 
@@ -15,6 +16,7 @@ pub(super) struct RowEncoder {
     writer: RecordWriter,
     format: Format,
     columns: Vec<Filled>,
+    types: Vec<Type>,
     refuses_nulls: bool,
     stage: Option<StageColumns>,
     /// The next row's place in its batch.
@@ -66,6 +68,8 @@ impl StageColumns {
 #[derive(Debug, Clone)]
 struct Filled {
     name: String,
+    /// The type as it was declared.
+    declared: String,
     /// NULL is refused here. PostgreSQL asks only once triggers have had the row: where there are any it is left to it.
     refuses_null: bool,
     /// The same in tombstones, and before triggers: an upsert goes by its key.
@@ -105,12 +109,18 @@ impl Layout {
             if table.key.is_empty() {
                 return Err(wrong("--mode upsert needs a primary key, and the table has none".to_owned()));
             }
+            if table.is_key_deferrable {
+                return Err(wrong("--mode upsert cannot go by a primary key that is DEFERRABLE".to_owned()));
+            }
             let missing = table.key.iter().find(|key| !filled.iter().any(|filled| filled.name == **key));
             if let Some(missing) = missing {
                 return Err(wrong(format!(
                     "column {missing} belongs to the primary key and is not filled: name its source with --columns"
                 )));
             }
+        }
+        if plan.deletes_on_tombstone {
+            check_key_of_tombstones(table, &columns).map_err(wrong)?;
         }
         let is_staged = plan.mode == Mode::Upsert || table.has_row_security;
         let stage = is_staged.then(|| StageColumns::new(plan, table));
@@ -137,6 +147,7 @@ impl Layout {
             format: self.format,
             refuses_nulls: self.filled.iter().any(|filled| filled.refuses_null || filled.is_key),
             columns: self.filled.clone(),
+            types: self.columns.as_slice().iter().map(|column| column.column_type.clone()).collect(),
             stage: self.stage.clone(),
             ordinal: 0,
             in_tombstones: false,
@@ -207,10 +218,29 @@ fn source_of(name: &str) -> Source {
 fn filled(column: &TableColumn, table: &Table, mode: Mode) -> Filled {
     Filled {
         name: column.name.clone(),
+        declared: column.declared.clone(),
         refuses_null: column.not_null && !table.has_row_triggers,
         is_key: mode == Mode::Upsert && table.key.contains(&column.name),
         has_default: column.has_default,
     }
+}
+
+/// A tombstone has nothing but its key, its headers and where it came.
+fn check_key_of_tombstones(table: &Table, columns: &Columns) -> Result<(), String> {
+    for column in columns.as_slice().iter().filter(|column| table.key.contains(&column.name)) {
+        let from = match &column.source {
+            Source::Value | Source::Path(Path { root: PathRoot::Value, .. }) => "the record's value",
+            Source::Offset => "the record's offset",
+            Source::Timestamp | Source::TimestampType => "the record's time",
+            _ => continue,
+        };
+        let name = &column.name;
+        return Err(format!(
+            "--delete-on-tombstone deletes by the primary key, and its column {name} is filled from {from}, which no \
+             tombstone shares: name a source in the record's key, as --columns '{name}=key' or '{name}=key.{name}'"
+        ));
+    }
+    Ok(())
 }
 
 impl RowEncoder {
@@ -271,6 +301,27 @@ impl RowEncoder {
             rest = tail.get(usize::try_from(length).unwrap_or(0)..)?;
         }
         None
+    }
+
+    /// How messages name a column: its place, its name, and the type that it was declared with.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.declared.as_str()))
+    }
+
+    /// The beginning of a field of a row in its text form; none for NULL.
+    pub(super) fn excerpt(&self, row: &[u8], at: usize) -> Option<String> {
+        if self.format != Format::Binary {
+            let mut fields = row.strip_suffix(b"\n").unwrap_or(row).split(|byte| *byte == b'\t');
+            return fields.nth(at).filter(|field| field != b"\\N").map(excerpt);
+        }
+        let mut rest = row.get(2..)?;
+        for _ in 0..at {
+            let (length, tail) = rest.split_first_chunk::<4>()?;
+            rest = tail.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..)?;
+        }
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let field = tail.get(..usize::try_from(i32::from_be_bytes(*length)).ok()?)?;
+        Some(self.types.get(at)?.excerpt(field))
     }
 
     /// Appends what the stage wants to know.

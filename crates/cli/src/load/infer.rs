@@ -31,6 +31,7 @@ enum Seen {
     Bool,
     Integer,
     Number,
+    Date,
     Timestamp,
     Uuid,
     Text,
@@ -47,11 +48,14 @@ impl Seen {
             (Seen::Null, other) | (other, Seen::Null) => other,
             (Seen::Raw, _) | (_, Seen::Raw) => Seen::Raw,
             (Seen::Integer, Seen::Number) | (Seen::Number, Seen::Integer) => Seen::Number,
-            (Seen::Timestamp | Seen::Uuid | Seen::Text, Seen::Timestamp | Seen::Uuid | Seen::Text) => {
-                Seen::Text
-            }
+            _ if self.is_text() && other.is_text() => Seen::Text,
             _ => Seen::Document,
         }
+    }
+
+    /// A JSON string.
+    fn is_text(self) -> bool {
+        matches!(self, Seen::Date | Seen::Timestamp | Seen::Uuid | Seen::Text)
     }
 
     fn type_name(self) -> &'static str {
@@ -59,6 +63,7 @@ impl Seen {
             Seen::Bool => "boolean",
             Seen::Integer => "bigint",
             Seen::Number => "numeric",
+            Seen::Date => "date",
             Seen::Timestamp => "timestamptz",
             Seen::Uuid => "uuid",
             Seen::Null | Seen::Text => "text",
@@ -66,6 +71,16 @@ impl Seen {
             Seen::Raw => "json",
         }
     }
+}
+
+/// Year, month and day, as everybody reads them.
+fn is_date(text: &str) -> bool {
+    let is_dash = |at: usize| matches!(at, 4 | 7);
+    text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if is_dash(at) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 /// A date, a time and an offset: what means the same everywhere.
@@ -115,6 +130,7 @@ impl Probe {
 struct Probes {
     integer: Probe,
     number: Probe,
+    date: Probe,
     timestamp: Probe,
     uuid: Probe,
     text: Probe,
@@ -136,6 +152,7 @@ impl Probes {
         Ok(Probes {
             integer: member(Type::Int8)?,
             number: member(Type::Numeric(None))?,
+            date: member(Type::Date)?,
             timestamp: member(Type::Timestamptz(None))?,
             uuid: member(Type::Uuid)?,
             text: member(Type::Text)?,
@@ -157,6 +174,9 @@ impl Probes {
             Some(b't' | b'f') => return Seen::Bool,
             Some(b'"') => {
                 let text: Option<Cow<'_, str>> = serde_json::from_str(json).ok();
+                if text.as_deref().is_some_and(is_date) && self.date.takes(object) {
+                    return Seen::Date;
+                }
                 if text.as_deref().is_some_and(is_timestamp) && self.timestamp.takes(object) {
                     return Seen::Timestamp;
                 }
@@ -325,9 +345,17 @@ mod tests {
         assert_eq!(
             columns(&values, Mode::Append),
             "\"at\" timestamptz, \"big\" numeric, \"id\" bigint, \"mixed\" jsonb, \"n\" numeric, \"ok\" boolean, \
-             \"s\" text, \"tags\" jsonb, \"u\" uuid, \"whole\" numeric, \"x\" text"
+             \"s\" date, \"tags\" jsonb, \"u\" uuid, \"whole\" numeric, \"x\" text"
         );
         assert_eq!(columns(&["{\"a\":1}"], Mode::Upsert), "key text primary key, \"a\" bigint");
+        let values = [
+            r#"{"a":"2026-02-28","b":"2026-02-29","c":"2026-01-31","d":"20260131","e":"2026-01-31"}"#,
+            r#"{"a":"0001-01-01","b":"2026-01-31","c":"2026-01-31T12:00:00Z","d":"20260131","e":7}"#,
+        ];
+        assert_eq!(
+            columns(&values, Mode::Append),
+            "\"a\" date, \"b\" text, \"c\" text, \"d\" text, \"e\" jsonb"
+        );
     }
 
     #[test]

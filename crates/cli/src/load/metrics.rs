@@ -1,6 +1,7 @@
 //! `--metrics`: counters in Prometheus' text format, over the smallest HTTP that scrapers need.
 
 use std::{
+    collections::VecDeque,
     fmt::Write,
     io,
     net::SocketAddr,
@@ -14,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::AbortHandle,
 };
 
 use super::shared::{Shared, Stats, TableStats};
@@ -23,7 +24,7 @@ use super::shared::{Shared, Stats, TableStats};
 const MAX_REQUEST_BYTES: usize = 8 << 10;
 /// How long one scrape may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many scrapers are answered at once.
+/// How many scrapers there may be at once: the one that came first makes room for another one.
 const MAX_SCRAPERS: usize = 16;
 
 /// Listens; where port 0 was asked for, the address says which it became.
@@ -38,17 +39,22 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<(TcpListener, Sock
 
 /// Answers until the run ends.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let scrapers = Arc::new(Semaphore::new(MAX_SCRAPERS));
+    let mut scrapers: VecDeque<AbortHandle> = VecDeque::with_capacity(MAX_SCRAPERS);
     loop {
-        let Ok(permit) = Arc::clone(&scrapers).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                scrapers.retain(|scraper| !scraper.is_finished());
+                if scrapers.len() == MAX_SCRAPERS
+                    && let Some(first) = scrapers.pop_front()
+                {
+                    first.abort();
+                }
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
+                let answering = tokio::spawn(async move {
                     // A scraper that went away, or is too slow, asks again.
                     let _ = tokio::time::timeout(PATIENCE, answer(stream, &shared)).await;
-                    drop(permit);
                 });
+                scrapers.push_back(answering.abort_handle());
             }
             // Too many open files, mostly: it passes.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -10,12 +10,13 @@ use super::{
 };
 use crate::plan::Load;
 
-/// What would give the text forms of values another meaning (a role, a database or the server may have set it), and
-/// our own literals. Binary forms know none of it. The time zone stays: defaults and triggers go by it.
+/// What would give the text forms of values another meaning (a role, a database or the server may have set it), our own
+/// literals, and what the catalog says. Binary forms know none of it. The time zone stays: defaults and triggers go by it.
 const SETTINGS: &str = "\
 set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3;
 set client_min_messages = warning; set standard_conforming_strings = on; set array_nulls = on;
-set \"DateStyle\" = 'ISO, YMD'; set \"IntervalStyle\" = 'postgres'; set xmloption = content; set lc_monetary = 'C'";
+set \"DateStyle\" = 'ISO, YMD'; set \"IntervalStyle\" = 'postgres'; set xmloption = content; set lc_monetary = 'C';
+set quote_all_identifiers = off";
 
 /// Limits that are about other sessions than one that waits for records, or for a cluster; what the connection string
 /// says of them holds. Since PostgreSQL 14 there is one for idle sessions, and a backend that is busy can notice that

@@ -31,11 +31,11 @@ mod scalar;
 
 use std::fmt;
 
-pub use self::{moment::milliseconds_since_1970, name::TypeNameError};
 pub(super) use self::{
     codec::JSONB_VERSION, json::JsonKind, moment::round as rounded, numeric::fits as fits_numeric,
     scalar::check_length,
 };
+pub use self::{moment::milliseconds_since_1970, name::TypeNameError};
 
 /// Why a text is no value of its type.
 pub(super) type Refusal = &'static str;

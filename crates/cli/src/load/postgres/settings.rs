@@ -71,6 +71,17 @@ pub struct SslSettings {
     pub is_certificate_named: bool,
     /// Whether TLS begins without asking first (PostgreSQL 17).
     pub is_direct: bool,
+    /// The oldest and the newest version of TLS that will do.
+    pub versions: (TlsVersion, TlsVersion),
+}
+
+/// A version of TLS. Older ones are not spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum TlsVersion {
+    #[default]
+    V1_2,
+    V1_3,
 }
 
 /// libpq's `sslmode`.
@@ -217,12 +228,6 @@ fn refuse(parameters: &Parameters) -> Result<(), String> {
     }
     if value("gssencmode") == "require" {
         return Err("gssencmode=require is not supported: use TLS (sslmode=verify-full)".to_owned());
-    }
-    if !matches!(value("ssl_min_protocol_version"), "" | "TLSv1" | "TLSv1.1" | "TLSv1.2") {
-        return Err("ssl_min_protocol_version above TLSv1.2 is not supported".to_owned());
-    }
-    if !matches!(value("ssl_max_protocol_version"), "" | "TLSv1.3") {
-        return Err("ssl_max_protocol_version below TLSv1.3 is not supported".to_owned());
     }
     let encoding = value("client_encoding").to_ascii_lowercase();
     if !matches!(encoding.as_str(), "" | "utf8" | "utf-8" | "unicode" | "auto") {
@@ -442,10 +447,26 @@ fn ssl(parameters: &Parameters, environment: &Environment<'_>) -> Result<SslSett
     if is_direct && mode < SslMode::Require {
         return Err("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full".to_owned());
     }
+    let versions = tls_versions(parameters)?;
     let certificate = file("sslcert", "postgresql.crt");
     let key = file("sslkey", "postgresql.key").filter(|_| certificate.is_some());
     let is_certificate_named = parameters.get("sslcert").or(parameters.get("sslkey")).is_some();
-    Ok(SslSettings { mode, roots, certificate, key, is_certificate_named, is_direct })
+    Ok(SslSettings { mode, roots, certificate, key, is_certificate_named, is_direct, versions })
+}
+
+fn tls_versions(parameters: &Parameters) -> Result<(TlsVersion, TlsVersion), String> {
+    use TlsVersion::{V1_2, V1_3};
+    let bound = |name: &str, words: &[(&str, TlsVersion)]| match parameters.get(name).map(String::as_str) {
+        Some("") => Ok(None),
+        _ => choice(parameters, name, words),
+    };
+    let min = [("TLSv1.3", V1_3), ("TLSv1.2", V1_2), ("TLSv1.1", V1_2), ("TLSv1", V1_2)];
+    let min = bound("ssl_min_protocol_version", &min)?.unwrap_or(V1_2);
+    let max = bound("ssl_max_protocol_version", &[("TLSv1.3", V1_3), ("TLSv1.2", V1_2)])?.unwrap_or(V1_3);
+    if min > max {
+        return Err("ssl_min_protocol_version is above ssl_max_protocol_version".to_owned());
+    }
+    Ok((min, max))
 }
 
 /// The name of the user that runs the program.

@@ -14,13 +14,14 @@ use rustls::{
     },
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    version::{TLS12, TLS13},
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
-use super::settings::{Roots, SslMode, SslSettings};
+use super::settings::{Roots, SslMode, SslSettings, TlsVersion};
 
 /// Makes secured streams, or refuses to: one type for both, since the code of a connection exists once for
 /// each. Cheap to clone.
@@ -41,8 +42,13 @@ impl Tls {
         check_processor()?;
         let provider = Arc::new(rustls_graviola::default_provider());
         let verifier = Verifier::new(settings, Arc::clone(&provider))?;
+        let versions: &[_] = match settings.versions {
+            (TlsVersion::V1_3, _) => &[&TLS13],
+            (_, TlsVersion::V1_2) => &[&TLS12],
+            _ => &[&TLS13, &TLS12],
+        };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(|error| format!("TLS: {error}"))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));

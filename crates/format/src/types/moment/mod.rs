@@ -8,8 +8,8 @@ use self::parse::{Day, Moment};
 use super::Refusal;
 use crate::datetime::{
     END_MICROS, EPOCH_DAYS, INFINITY, MIN_MICROS, NEGATIVE_INFINITY, Style, civil_from_days,
-    kafka_from_micros, micros_of_fraction, parse_fixed, parse_fixed_date, parse_timestamptz, put_date, put_fraction,
-    put_timestamptz, two_digits,
+    kafka_from_micros, micros_of_fraction, parse_fixed, parse_fixed_date, parse_timestamptz, put_date,
+    put_fraction, put_timestamptz, two_digits,
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
