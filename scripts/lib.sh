@@ -20,6 +20,19 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 is_root() { [ "$(id -u)" = 0 ]; }
 
+# What the caller's environment says of brokers and servers is about others than those that are started here.
+forget_others() {
+  local name
+  for name in "${!PG@}" "${!KCOPY_@}"; do
+    case $name in
+      KCOPY_BIN | KCOPY_CACHE | KCOPY_POSTGRES_BIN | KCOPY_KAFKA* | KCOPY_PYTHON | KCOPY_FOREIGN_KCAT) ;;
+      KCOPY_CHAOS_* | KCOPY_FUZZ | KCOPY_SEED | KCOPY_MUTATIONS | KCOPY_BENCH_RECORDS | KCOPY_SKIPPED) ;;
+      KCOPY_DEMO_PACE | KCOPY_LOG_LINES) ;;
+      *) unset "$name" ;;
+    esac
+  done
+}
+
 # Debian packages, where that is possible: `apt_install PACKAGE...` fails quietly elsewhere.
 apt_install() {
   is_root && have apt-get || return 1

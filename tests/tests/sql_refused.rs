@@ -1,8 +1,8 @@
 //! `kcopy.load`: what PostgreSQL refuses is told with the record that it was in.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use kcopy_tests::{Loading, installation, server_program, sql_quoted};
+use kcopy_tests::{Loading, installation, run, server_program, sql_quoted};
 
 fn setting() -> Loading {
     let mut loading = Loading::start();
@@ -213,4 +213,67 @@ fn an_interval_of_other_units_is_refused() {
     }
     assert_eq!(loading.load(&format!("'{topic}', 'c'")), ["0|1|0|1"]);
     assert_eq!(loading.database.value("select i from c"), "00:01:30");
+}
+
+#[test]
+fn an_upgrade_knows_its_tables_whatever_the_session_says() {
+    let mut loading = setting();
+    let program = server_program(&loading.database.folder(), loading.broker.bootstrap());
+    loading.database.execute("set quote_all_identifiers = on; set search_path = nowhere");
+    loading.database.execute(&installation(&program));
+    let topic = loading.topic("quoted", 1);
+    loading.produce(&topic, 0, &["k\t1"]);
+    loading.database.execute("create table public.quoted(value int4)");
+    assert_eq!(loading.load(&format!("{}, 'public.quoted'", sql_quoted(&topic))), ["0|1|0|1"]);
+}
+
+#[test]
+fn what_is_said_of_a_call_is_about_its_own_arguments() {
+    let mut loading = setting();
+    let topic = loading.topic("arguments", 3);
+    loading.produce(&topic, 0, &["k\t1"]);
+    loading.database.execute(
+        "create table arguments(key text, value text);
+         create table late(key text primary key deferrable, value text)",
+    );
+    let to = |table: &str, more: &str| format!("{}, '{table}', {more}", sql_quoted(&topic));
+    for start in ["committed", "stored"] {
+        let error = loading.error(&to("arguments", &format!("start => '{start}'")));
+        assert!(
+            error.message.starts_with(&format!("\"{start}\" is a position of a consumer group")),
+            "{error:?}"
+        );
+    }
+    let error = loading.error(&to("late", "mode => 'upsert'"));
+    assert!(error.message.contains("the primary key of public.late is DEFERRABLE"), "{error:?}");
+    // Arrays of other dimensions are lists as well.
+    let loaded = loading.load(&to("arguments", "partitions => '{{0,1},{2,2}}'"));
+    assert_eq!(loaded, ["0|1|0|1", "1|0|0|0", "2|0|0|0"]);
+    for partitions in ["{}", "{0,NULL}"] {
+        let error = loading.error(&to("arguments", &format!("partitions => '{partitions}'")));
+        assert_eq!(error.message.trim_end(), "partitions names no partition");
+    }
+    loading.broker.kcat(&["-P", "-t", &topic, "-p", "0"], b"\xff\n").expect_success();
+    let error = loading.error(&to("arguments", "columns => 'key, value'"));
+    assert!(error.message.trim_end().ends_with("byte 0xff at position 0 is not valid UTF-8"), "{error:?}");
+    loading.load(&to("arguments", "columns => 'key, value', on_error => 'skip'"));
+    assert!(loading.database.value("select reason from kcopy.rejected").ends_with("is not valid UTF-8"));
+}
+
+#[test]
+fn a_report_has_a_place_whatever_tmpdir_says() {
+    let mut loading = setting();
+    let report = "5c9d2b1e-0f8a-4a62-9d7e-0123456789ab";
+    let word = loading.database.value(&format!("select kcopy.report_path('{report}')"));
+    let folder = loading.database.folder().join("odd % $(false) folder");
+    fs::create_dir(&folder).expect("a folder");
+    let folder = folder.to_str().expect("UTF-8");
+    for (tmpdir, place) in [(folder, folder), ("/nowhere", "/tmp"), ("/dev/null", "/tmp"), ("", "/tmp")] {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("printf %s {word}")).env("TMPDIR", tmpdir);
+        assert_eq!(run(&mut shell).expect_success().text(), format!("{place}/kcopy-{report}"));
+    }
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("printf %s {word}")).env_remove("TMPDIR");
+    assert_eq!(run(&mut shell).expect_success().text(), format!("/tmp/kcopy-{report}"));
 }

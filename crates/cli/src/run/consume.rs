@@ -427,7 +427,9 @@ impl Run<'_> {
     #[cold]
     fn take_unwritable(&mut self, error: &FormatError, record: &Record<'_>) -> Result<Flow, Failure> {
         if !self.plan.exact.skips_errors {
-            return Err(Failure::Told(error.to_string()));
+            let error = error.clone();
+            let for_report = self.plan.exact.report.is_some();
+            return Err(Failure::Told(if for_report { error.without_advice() } else { error }.to_string()));
         }
         if self.plan.exact.report.is_none() {
             say!("% skipped: {error}");
@@ -436,7 +438,8 @@ impl Run<'_> {
         if !self.report.has_room(record) {
             return Ok(Flow::LimitReached);
         }
-        self.report.reject(error, record);
+        // Who reads it named no options.
+        self.report.reject(&error.clone().without_advice(), record);
         Ok(Flow::GoOn)
     }
 

@@ -6,6 +6,8 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL check_function_bodies = on;
+-- What the catalog says of tables is compared as text.
+SET LOCAL quote_all_identifiers = off;
 
 DO $body$
 DECLARE

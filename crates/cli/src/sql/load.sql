@@ -220,7 +220,7 @@ BEGIN
     IF max_rows < 1 OR max_bytes < 1 OR max_ms < 1 THEN
         RAISE EXCEPTION 'a limit must allow something' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF partitions IS NOT NULL AND (cardinality(partitions) = 0 OR array_position(partitions, NULL) IS NOT NULL) THEN
+    IF cardinality(partitions) = 0 OR EXISTS (SELECT FROM unnest(partitions) p WHERE p IS NULL) THEN
         RAISE EXCEPTION 'partitions names no partition' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF wait IS NULL OR accept_loss IS NULL OR start IS NULL OR topic IS NULL THEN

@@ -80,6 +80,9 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
     if path.contains(|letter: char| letter.is_control()) {
         return wrong("a path with control characters is not safe in a command line");
     }
+    if path.contains("$body$") {
+        return wrong("functions with it in their text would end at $body$");
+    }
     let version = env!("CARGO_PKG_VERSION");
     let functions = FUNCTIONS.join("\n");
     let script =
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn paths_that_no_command_line_can_hold_are_refused() {
-        for path in ["kcopy", "./kcopy", "/a\nb", "/a\0b", "/a\rb"] {
+        for path in ["kcopy", "./kcopy", "/a\nb", "/a\0b", "/a\rb", "/a$body$b"] {
             assert!(script(path).unwrap_err().contains("--program"), "{path:?}");
         }
     }

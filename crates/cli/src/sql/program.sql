@@ -41,9 +41,10 @@ AS $body$
        AND coalesce(element.typname, plain.typname) = ANY ({types}::name[])
 $body$;
 
+-- Where the server's TMPDIR is of no use the reason of an error still gets through.
 CREATE OR REPLACE FUNCTION kcopy.report_path(report uuid) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $body$ SELECT '"${TMPDIR:-/tmp}/kcopy-' || report || '"' $body$;
+AS $body$ SELECT '"$(test -d "$TMPDIR" && test -w "$TMPDIR" && printf %s "$TMPDIR" || printf /tmp)/kcopy-' || report || '"' $body$;
 
 -- Whether a stage holds text in ASCII alone: a row is to be skipped, and not the load to end, where the database's
 -- encoding lacks a character.
@@ -65,6 +66,11 @@ BEGIN
         RAISE EXCEPTION '% is no name of a topic', coalesce(quote_literal(topic), 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'letters, digits, points, underscores and dashes, at most 249';
+    END IF;
+    IF first_start IN ('committed', 'stored') THEN
+        RAISE EXCEPTION '"%" is a position of a consumer group, and here there is none', first_start
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'beginning, end, an offset, -N, @MILLISECONDS, -1h, or a time as 2026-01-31T12:00:00Z';
     END IF;
     command := 'unset {unset}; exec ' || kcopy.shell_quoted(kcopy.program()) || ' consume'
         || ' --isolation=read_committed'

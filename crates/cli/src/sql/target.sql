@@ -255,6 +255,7 @@ DECLARE
     key_names text[];
     equals text[];
     key_casts text[];
+    is_immediate boolean;
     missing text;
     range text := CASE WHEN counted THEN ' WHERE kcopy_row BETWEEN $1 AND $2' ELSE '' END;
     listed text;
@@ -282,8 +283,9 @@ BEGIN
            array_agg(format('OPERATOR(%I.%s)', ns.nspname, o.oprname) ORDER BY k.n),
            array_agg(CASE WHEN EXISTS (SELECT FROM pg_type t JOIN pg_type e ON e.oid = t.typelem
                                         WHERE t.oid = kcopy.base_type(a.atttypid) AND t.typcategory = 'A' AND e.typtype = 'd')
-                          THEN kcopy.cast_to(a.atttypid) ELSE '' END ORDER BY k.n)
-      INTO key_names, equals, key_casts
+                          THEN kcopy.cast_to(a.atttypid) ELSE '' END ORDER BY k.n),
+           bool_and(i.indimmediate)
+      INTO key_names, equals, key_casts, is_immediate
       FROM pg_index i
       CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k(attnum, opclass, n)
       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
@@ -295,6 +297,10 @@ BEGIN
      WHERE i.indrelid = target AND i.indisprimary AND k.n <= i.indnkeyatts;
     IF key_names IS NULL THEN
         RAISE EXCEPTION '% has no primary key to upsert by', target USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT is_immediate THEN
+        RAISE EXCEPTION 'the primary key of % is DEFERRABLE, and nothing can be upserted by such a one', target
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT string_agg(quote_ident(name), ', ') INTO missing FROM unnest(key_names) name WHERE name <> ALL (names);
     IF missing IS NOT NULL THEN
