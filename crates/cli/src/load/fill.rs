@@ -10,10 +10,9 @@ use tokio_postgres::{Client, Statement};
 use super::{
     batch::{Origin, Rejected, TableRows},
     destination::{Destination, Stage},
-    encode::RowEncoder,
     positions::Placed,
-    postgres::connect::reason,
     pulse::Pulse,
+    refusal::{Fault, Sent},
     trouble::Trouble,
 };
 
@@ -41,26 +40,6 @@ enum Step {
     Copy,
     /// Out of the stage.
     Merge,
-}
-
-/// Why rows were not written.
-enum Fault {
-    Trouble(Trouble),
-    /// PostgreSQL refuses one row.
-    Row {
-        row: usize,
-        reason: String,
-    },
-    /// It refuses one of several, and does not say which.
-    OneOf {
-        reason: String,
-    },
-}
-
-impl From<Trouble> for Fault {
-    fn from(trouble: Trouble) -> Fault {
-        Fault::Trouble(trouble)
-    }
 }
 
 impl Filling<'_> {
@@ -190,17 +169,8 @@ impl Filling<'_> {
         let destination = &*self.destination;
         let doing = format!("copying into {}", destination.table.name);
         let goal = &destination.goal;
-        let failed = |error: tokio_postgres::Error| -> Fault {
-            match place_of(&error, goal) {
-                Some((line, rest)) if line >= 1 && line <= until - from => {
-                    let row = from + line - 1;
-                    let bytes = &self.rows.bytes[self.rows.span(row, row + 1)];
-                    let field = field_of(&destination.encoder, bytes, rest);
-                    Fault::Row { row, reason: described(field, &reason(&error)) }
-                }
-                _ => fault(&doing, &error, Some(goal), from, until),
-            }
-        };
+        let sent_rows = Sent { encoder: &destination.encoder, rows: self.rows, from, until };
+        let failed = |error: tokio_postgres::Error| sent_rows.refused_by_copy(&doing, goal, &error);
         // Not about any row: none was sent.
         let sink = self.client.copy_in::<_, Bytes>(&destination.copy).await;
         let sink = sink.map_err(|error| Trouble::postgres(&doing, &error))?;
@@ -256,14 +226,8 @@ impl Filling<'_> {
         );
         self.pulse.beat();
         begun.map_err(failed)?;
-        merged.map_err(|error| match fault(&doing, &error, None, from, until) {
-            Fault::Row { row, reason } => {
-                let bytes = &self.rows.bytes[self.rows.span(row, row + 1)];
-                let field = field_of_domain(&self.destination.encoder, bytes, &error);
-                Fault::Row { row, reason: described(field, &reason) }
-            }
-            other => other,
-        })?;
+        let sent = Sent { encoder: &self.destination.encoder, rows: self.rows, from, until };
+        merged.map_err(|error| sent.refused_by_table(&doing, &error))?;
         released.map_err(failed)?;
         Ok((until - from) as u64)
     }
@@ -308,144 +272,4 @@ pub(super) fn span(origins: &[Origin], partitions: &[Placed]) -> String {
     let more = ranges.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and of {more} more partitions") } else { String::new() };
     format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
-}
-
-/// What an error that names no line says of rows. `goal` is what COPY fills.
-fn fault(doing: &str, error: &tokio_postgres::Error, goal: Option<&str>, from: usize, until: usize) -> Fault {
-    if !is_about_data(error, goal) {
-        return Fault::Trouble(Trouble::postgres(doing, error));
-    }
-    match until - from {
-        1 => Fault::Row { row: from, reason: reason(error) },
-        _ => Fault::OneOf { reason: format!("{doing}: {}", reason(error)) },
-    }
-}
-
-/// The row that an error of COPY is about, and what comes behind: `COPY orders, line 3, column id: "x"`, or other words in
-/// place of `line` and `column` where the server speaks another language. The value is the record's own, and may look like
-/// this as well.
-fn place_of<'a>(error: &'a tokio_postgres::Error, goal: &str) -> Option<(usize, &'a str)> {
-    if !is_about_data(error, Some(goal)) {
-        return None;
-    }
-    place_in(error.as_db_error()?.where_()?, goal)
-}
-
-fn place_in<'a>(context: &'a str, goal: &str) -> Option<(usize, &'a str)> {
-    let start = format!("COPY {goal}, ");
-    // A trigger's context comes before COPY's.
-    let place = context.lines().find_map(|line| line.strip_prefix(&start))?;
-    let (_, number) = place.split_once(' ')?;
-    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-    Some((number[..digits].parse().ok()?, &number[digits..]))
-}
-
-/// The column that is named behind the line of an error of COPY: its place and its name.
-fn column_in<'a>(rest: &str, names: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
-    let (_, named) = rest.strip_prefix(", ")?.split_once(' ')?;
-    // A name may begin with another one, and have whatever follows one in it.
-    let is_named = |name: &str| {
-        named.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
-    };
-    names.enumerate().filter(|(_, name)| is_named(name)).max_by_key(|(_, name)| name.len())
-}
-
-/// The column of a row that an error is about, with its type and its value.
-fn field_of(encoder: &RowEncoder, row: &[u8], rest: &str) -> Option<(String, Option<String>)> {
-    let (at, name) = column_in(rest, encoder.columns().map(|(name, _)| name))?;
-    let (_, declared) = encoder.columns().nth(at)?;
-    Some((format!("column {name} of type {declared}"), encoder.excerpt(row, at)))
-}
-
-/// The column of a row that a domain's constraint is about, as far as only one column can be meant.
-fn field_of_domain(
-    encoder: &RowEncoder,
-    row: &[u8],
-    error: &tokio_postgres::Error,
-) -> Option<(String, Option<String>)> {
-    let domain = error.as_db_error()?.datatype()?;
-    let is_of_domain = |declared: &str| {
-        let declared = declared.trim_end_matches("[]").rsplit('.').next().unwrap_or(declared);
-        declared.trim_matches('"') == domain
-    };
-    let mut columns = encoder.columns().enumerate().filter(|(_, (_, declared))| is_of_domain(declared));
-    let (Some((at, (name, declared))), None) = (columns.next(), columns.next()) else { return None };
-    Some((format!("column {name} of type {declared}"), encoder.excerpt(row, at)))
-}
-
-/// What PostgreSQL says, with the column and the value if it does not show that itself.
-fn described(field: Option<(String, Option<String>)>, reason: &str) -> String {
-    match field {
-        None => reason.to_owned(),
-        Some((column, Some(value))) if !reason.contains(&format!("\"{value}\"")) => {
-            format!("{column}: {value:?}: {reason}")
-        }
-        Some((column, _)) => format!("{column}: {reason}"),
-    }
-}
-
-/// Whether an error can be one of the row: all but those of the session, the server and its surroundings.
-fn is_about_data(error: &tokio_postgres::Error, goal: Option<&str>) -> bool {
-    // 08 connections, 25 and 2D transaction states, 26 statements that a pooler has lost, 28 and 3D who and where,
-    // 3B savepoints, 40 rollbacks, 53 resources, 55 states of objects, locks among them, 57 the operator, 58 the
-    // system, F0 its files, XX the server itself.
-    const OTHERS: [&str; 14] =
-        ["08", "25", "26", "28", "2D", "3B", "3D", "40", "53", "55", "57", "58", "F0", "XX"];
-    let Some(error) = error.as_db_error() else { return false };
-    let code = error.code().code();
-    if code == "42501" {
-        // A right is missing for every row, unless it is a policy that looks at each.
-        return error.routine() == Some("ExecWithCheckOptions");
-    }
-    if code.starts_with("42") {
-        // A value may be no name of anything there is. Where COPY itself does not say so, it is a trigger, or the table,
-        // that is wrong for all rows.
-        let context = error.where_().unwrap_or_default();
-        // In some languages the table comes first.
-        let is_alone = !context.contains('\n');
-        return goal.is_some_and(|goal| {
-            context.starts_with(&format!("COPY {goal}, ")) || is_alone && context.contains(goal)
-        });
-    }
-    !OTHERS.iter().any(|class| code.starts_with(class))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{column_in, described, place_in};
-
-    #[test]
-    fn line_and_column_are_found_behind_any_word() {
-        let names = ["id", "id x", "i: d"];
-        for (context, expected) in [
-            ("COPY t, line 3, column id: \"x\"", Some((3, Some("id")))),
-            ("COPY t, line 3, column id", Some((3, Some("id")))),
-            ("COPY t, line 3, column id x: null input", Some((3, Some("id x")))),
-            ("COPY t, line 3, column i: d: \"1\"", Some((3, Some("i: d")))),
-            ("COPY t, line 3, column other", Some((3, None))),
-            ("COPY t, Zeile 12, Spalte id: \u{bb}x\u{ab}", Some((12, Some("id")))),
-            ("COPY t, ligne 12, colonne id : \u{ab} x \u{bb}", Some((12, Some("id")))),
-            ("PL/pgSQL function f() line 7 at RAISE\nCOPY t, line 4: \"COPY t, line 9\"", Some((4, None))),
-            ("COPY other, line 3", None),
-            ("COPY t", None),
-        ] {
-            let found = place_in(context, "t");
-            let found =
-                found.map(|(line, rest)| (line, column_in(rest, names.into_iter()).map(|(_, name)| name)));
-            assert_eq!(found, expected, "{context}");
-        }
-    }
-
-    #[test]
-    fn a_value_is_shown_once() {
-        let field = |value: Option<&str>| Some(("column d of type p".to_owned(), value.map(str::to_owned)));
-        for (field, reason, expected) in [
-            (field(Some("-5")), "violates p", "column d of type p: \"-5\": violates p"),
-            (field(Some("zz")), "invalid: \"zz\"", "column d of type p: invalid: \"zz\""),
-            (field(None), "no NULL", "column d of type p: no NULL"),
-            (None, "raised", "raised"),
-        ] {
-            assert_eq!(described(field, reason), expected);
-        }
-    }
 }

@@ -38,6 +38,7 @@ mod positions;
 pub mod postgres;
 mod pulse;
 mod reader;
+mod refusal;
 mod rejects;
 mod service;
 mod session;
