@@ -282,6 +282,62 @@ fn two_loaders_at_once_never_double_a_row() {
 }
 
 #[test]
+fn what_another_loader_moves_ends_this_one_wherever_its_own_records_are() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("elsewhere", 2);
+    setting.database.execute("create table elsewhere(n int4)");
+    let produce = |setting: &Setting, n: u32| {
+        let line = format!("{{\"n\":{n}}}\n");
+        setting.broker.kcat(&["-P", "-t", &topic, "-p", "0"], line.as_bytes()).expect_success();
+    };
+    let loader = setting.start(&[&topic, "--into", "elsewhere", "--follow", "--batch-time", "20ms"]);
+    produce(&setting, 1);
+    setting.wait_for("select count(*) from elsewhere", "1");
+    setting.database.execute("update kcopy.offsets set next_offset = 7 where partition = 1");
+    produce(&setting, 2);
+    let fenced = loader.finish().expect_code(1);
+    assert!(
+        fenced
+            .stderr
+            .contains("[1]: 0 is the next offset to load, and its position in kcopy.offsets stands at 7"),
+        "{fenced:?}"
+    );
+    assert_eq!(setting.database.value("select count(*) from elsewhere"), "1");
+}
+
+#[test]
+fn of_two_services_one_goes_on() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("services", 4);
+    setting.database.execute("create table services(n int4)");
+    let mut produced = 0;
+    for _ in 0..3 {
+        let arguments = [topic.as_str(), "--into", "services", "--follow", "--batch-time", "1ms"];
+        let loaders = [0, 1].map(|_| setting.start(&arguments));
+        let ended = loop {
+            for partition in ["0", "1", "2", "3"] {
+                let line = format!("{{\"n\":{produced}}}\n");
+                let produced_one = ["-P", "-t", &topic, "-p", partition];
+                setting.broker.kcat(&produced_one, line.as_bytes()).expect_success();
+                produced += 1;
+            }
+            if let Some(ended) = loaders.iter().position(|loader| loader.ends_within(Duration::ZERO)) {
+                break ended;
+            }
+        };
+        setting.wait_for("select count(*) from services", &produced.to_string());
+        let [first, second] = loaders;
+        let (ended, other) = if ended == 0 { (first, second) } else { (second, first) };
+        let fenced = ended.finish().expect_code(1);
+        assert!(fenced.stderr.contains("another loader loads the same partition"), "{fenced:?}");
+        other.signal(Signal::TERM);
+        other.finish().expect_code(143);
+    }
+    let rows = "select count(*) || ' ' || count(distinct n) from services";
+    assert_eq!(setting.database.value(rows), format!("{produced} {produced}"));
+}
+
+#[test]
 fn a_table_may_gain_columns_and_must_stay_the_same_table() {
     let mut setting = Setting::new();
     let topic = setting.broker.create("alter", 1);

@@ -3,14 +3,14 @@
 //! ```text
 //! begin; lock the tables        nothing can change them from here on
 //! are they what they were?      if not, nothing is written, and they are looked at again
-//! positions for update          each must be where this batch begins: a second loader is noticed here
+//! positions for update          each must be where it was left, moved or not: a second loader is noticed here
 //! copy, merge                   rows
 //! insert rejected records
 //! positions set                 compare-and-set, each exactly one row
 //! commit
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio_postgres::{Row, Statement};
 
@@ -34,6 +34,8 @@ use crate::plan::{Load, OnError};
 pub(super) struct Loader {
     client: Session,
     tables: Vec<Destination>,
+    /// Where each partition stands, as far as this loader has moved it.
+    settled: Vec<i64>,
     fingerprints: Statement,
     lock: String,
     plan: Arc<Load>,
@@ -60,6 +62,7 @@ impl Loader {
         client: Session,
         plan: Arc<Load>,
         tables: Vec<(Table, Layout)>,
+        partitions: &[Placed],
         reread: Reread,
         pulse: Arc<Pulse>,
     ) -> Result<Loader, Trouble> {
@@ -81,7 +84,8 @@ impl Loader {
         );
         let fingerprints = client.prepare(&catalog::fingerprints(&tables)).await.map_err(failed)?;
         let charset = Charset::of(&client).await?;
-        Ok(Loader { client, tables: destinations, fingerprints, lock, plan, reread, charset, pulse })
+        let settled = partitions.iter().map(|placed| placed.range.start).collect();
+        Ok(Loader { client, tables: destinations, settled, fingerprints, lock, plan, reread, charset, pulse })
     }
 
     /// Writes a batch, and says what came of it.
@@ -153,14 +157,19 @@ impl Loader {
             let origins: Vec<Origin> =
                 batch.tables.iter().flat_map(|rows| rows.origins.iter().copied()).collect();
             Trouble::postgres("committing", &error).at(&span(&origins, partitions))
-        })
+        })?;
+        for moved in &batch.moves {
+            self.settled[moved.partition] = moved.to;
+        }
+        Ok(())
     }
 
     async fn begin(&self, batch: &Batch, partitions: &[Placed]) -> Result<(), Trouble> {
-        let moves = &batch.moves;
-        let targets: Vec<u32> = moves.iter().map(|it| self.oid(&partitions[it.partition])).collect();
-        let topics: Vec<&str> = moves.iter().map(|it| &*partitions[it.partition].assigned.topic).collect();
-        let indexes: Vec<i32> = moves.iter().map(|it| partitions[it.partition].assigned.partition).collect();
+        // All of them, also those that do not move: of two loaders the one that commits first goes on then. Were each to
+        // find only what it moves itself, both could find the other's moves, and both would end.
+        let targets: Vec<u32> = partitions.iter().map(|it| self.oid(it)).collect();
+        let topics: Vec<&str> = partitions.iter().map(|it| &*it.assigned.topic).collect();
+        let indexes: Vec<i32> = partitions.iter().map(|it| it.assigned.partition).collect();
         // In one order for all, so that two loaders wait for each other and never both.
         let positions = "select o.target::oid, o.topic, o.partition, o.next_offset from kcopy.offsets o \
                          join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition) \
@@ -182,15 +191,26 @@ impl Loader {
         }
         self.compare(&fingerprints?)?;
         let stored = stored.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
-        for moved in moves {
+        let stored: HashMap<(u32, &str, i32), i64> =
+            stored.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect();
+        let now = |placed: &Placed| {
+            let assigned = &placed.assigned;
+            stored.get(&(self.oid(placed), &*assigned.topic, assigned.partition)).copied()
+        };
+        for moved in &batch.moves {
             let placed = &partitions[moved.partition];
-            let (oid, topic, index) = (self.oid(placed), &*placed.assigned.topic, placed.assigned.partition);
-            let found = stored.iter().find(|row| {
-                row.get::<_, u32>(0) == oid && row.get::<_, &str>(1) == topic && row.get::<_, i32>(2) == index
-            });
-            let now: Option<i64> = found.map(|row| row.get(3));
-            if now != Some(moved.from) {
-                return Err(fenced(placed, moved.from, moved.to, now));
+            if now(placed) != Some(moved.from) {
+                return Err(fenced(
+                    placed,
+                    &format!("offsets {} to {} were to be loaded", moved.from, moved.to - 1),
+                    now(placed),
+                ));
+            }
+        }
+        for (placed, &left) in partitions.iter().zip(&self.settled) {
+            // One that is gone is given up with its partition, by another worker too.
+            if now(placed).is_some_and(|now| now != left) {
+                return Err(fenced(placed, &format!("{left} is the next offset to load"), now(placed)));
             }
         }
         Ok(())
@@ -288,18 +308,16 @@ impl Loader {
     }
 }
 
-fn fenced(placed: &Placed, from: i64, to: i64, now: Option<i64>) -> Trouble {
+fn fenced(placed: &Placed, expected: &str, now: Option<i64>) -> Trouble {
     let assigned = &placed.assigned;
     let found = match now {
         None => "is gone".to_owned(),
         Some(now) => format!("stands at {now}"),
     };
     Trouble::Final(format!(
-        "{} [{}]: offsets {from} to {} were to be loaded, and its position in kcopy.offsets {found}: another loader \
+        "{} [{}]: {expected}, and its position in kcopy.offsets {found}: another loader \
          loads the same partition into the same table, or somebody has moved the position; nothing of this batch was \
          written",
-        assigned.topic,
-        assigned.partition,
-        to - 1
+        assigned.topic, assigned.partition
     ))
 }

@@ -142,7 +142,8 @@ impl Worker {
         };
         let layouts: Vec<Layout> = tables.iter().map(|(_, layout)| layout.clone()).collect();
         let reread = Reread { client: self.shared.client.clone(), config: self.config.clone() };
-        let loader = Loader::new(postgres, Arc::clone(&plan), tables, reread, Arc::clone(pulse)).await?;
+        let loader =
+            Loader::new(postgres, Arc::clone(&plan), tables, &placed, reread, Arc::clone(pulse)).await?;
         loader.wait_within(locks::wait(&plan)).await?;
         let letters = match &plan.on_error {
             OnError::DeadLetter(topic) => {
