@@ -306,6 +306,27 @@ fn what_another_loader_moves_ends_this_one_wherever_its_own_records_are() {
 }
 
 #[test]
+fn positions_of_other_partitions_tell_that_it_is_another_log() {
+    let mut setting = Setting::new();
+    let topic = setting.broker.create("others", 2);
+    setting.database.execute("create table others(n int4)");
+    let load = |setting: &Setting, partition: &str, more: &[&str]| {
+        setting.load(&[&[&topic, "--into", "others", "-p", partition], more].concat())
+    };
+    load(&setting, "0", &[]).expect_success();
+    setting.broker.topics(&["--delete", "--topic", &topic]).expect_success();
+    setting.topic(&["create", &topic, "--partitions", "2"]);
+    setting.broker.kcat(&["-P", "-t", &topic, "-p", "1"], b"{\"n\":1}\n").expect_success();
+    let refused = load(&setting, "1", &[]).expect_code(1);
+    let told = format!("{topic} [1] was never loaded, and the position of [0] is one of the topic before");
+    assert!(refused.stderr.contains(&told), "{refused:?}");
+    assert_eq!(setting.database.value("select count(*) from others"), "0");
+    load(&setting, "1", &["--accept-loss"]).expect_success();
+    load(&setting, "1", &[]).expect_success();
+    assert_eq!(setting.database.value("select count(*) from others"), "1");
+}
+
+#[test]
 fn of_two_services_one_goes_on() {
     let mut setting = Setting::new();
     let topic = setting.broker.create("services", 4);

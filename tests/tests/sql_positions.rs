@@ -314,3 +314,49 @@ fn who_does_not_wait_skips_what_is_held_with_its_table() {
     loading.database.execute("commit");
     assert_eq!(loading.load(&format!("'{topic}', 'held', wait => false")), ["0|1|0|1"]);
 }
+
+#[test]
+fn positions_of_other_partitions_tell_that_it_is_another_log() {
+    let mut loading = setting();
+    let topic = loading.topic("others", 2);
+    for partition in 0..2 {
+        loading.produce(&topic, partition, &["a\t1"]);
+    }
+    loading.load("'others', 't', partitions => '{0}'");
+    loading.database.execute("update kcopy.offsets set cluster_id = 'elsewhere'");
+    let error = loading.error("'others', 't', partitions => '{1}'");
+    assert!(
+        error
+            .message
+            .contains("others [1] was never loaded, and the position of [0] is one of cluster elsewhere")
+    );
+    loading.database.execute("delete from kcopy.offsets");
+    loading.load("'others', 't', partitions => '{0}'");
+
+    recreate(&mut loading, &topic, 3);
+    for partition in 0..3 {
+        loading.produce(&topic, partition, &["b\t2"]);
+    }
+    loading.database.execute("create role others_loader; grant kcopy_loader to others_loader; grant insert, select, update, delete on t to others_loader");
+    for role in ["postgres", "others_loader"] {
+        loading.database.execute(&format!("set role {role}"));
+        for call in ["partitions => '{1}'", "partitions => '{1,2}', on_error => 'skip'"] {
+            let error = loading.error(&format!("'others', 't', {call}"));
+            assert!(error.message.contains("was deleted and made anew (id "), "{error:?}");
+        }
+    }
+    loading.database.execute("reset role");
+    // Nor where the one with a position is left to somebody else.
+    let mut other = loading.database.connect();
+    let mut holder = other.transaction().expect("a transaction");
+    holder
+        .query("select * from kcopy.load('others', 't', partitions => '{0}', accept_loss => true)", &[])
+        .expect("a load");
+    let error = loading.error("'others', 't', wait => false");
+    assert!(error.message.contains("was deleted and made anew (id "), "{error:?}");
+    holder.rollback().expect("rollback");
+    assert_eq!(loading.database.value("select string_agg(value, ' ') from t"), "1 1");
+    assert_eq!(loading.load("'others', 't', partitions => '{1}', accept_loss => true"), ["1|1|0|1"]);
+    assert_eq!(loading.load("'others', 't', accept_loss => true"), ["0|1|0|1", "1|0|0|1", "2|1|0|1"]);
+    assert_eq!(loading.load("'others', 't', partitions => '{1}'"), ["1|0|0|1"]);
+}

@@ -6,16 +6,37 @@ use kcopy_client::PartitionRange;
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) next_offset: i64,
+    pub(super) log: Log,
+    pub(super) leader_epoch: Option<i32>,
+}
+
+/// What tells logs of one name from each other, as far as brokers have told it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Log {
     pub(super) cluster_id: Option<String>,
     pub(super) topic_id: Option<String>,
-    pub(super) leader_epoch: Option<i32>,
+}
+
+impl Log {
+    /// What this one is and the present one is not, if they are not the same.
+    pub(super) fn unlike(&self, now: &Log) -> Option<String> {
+        fn differ<'a>(before: &'a Option<String>, now: &'a Option<String>) -> Option<(&'a str, &'a str)> {
+            let both = (before.as_deref()?, now.as_deref()?);
+            (both.0 != both.1).then_some(both)
+        }
+        if let Some((before, now)) = differ(&self.cluster_id, &now.cluster_id) {
+            return Some(format!("cluster {before}, while this is cluster {now}"));
+        }
+        let (before, now) = differ(&self.topic_id, &now.topic_id)?;
+        Some(format!("the topic before it was deleted and made anew (id {before} is {now} now)"))
+    }
 }
 
 /// What the cluster says of one partition.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) range: PartitionRange,
-    pub(super) topic_id: Option<String>,
+    pub(super) log: Log,
     /// Where the leader epoch ends that is stored with the position, where one is; None within for one that the
     /// leader knows nothing of.
     pub(super) epoch_end: Option<Option<i64>>,
@@ -41,31 +62,13 @@ pub(super) enum Verdict {
 }
 
 /// Judges a position by what the cluster has said after it was read.
-pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> Verdict {
+pub(super) fn judge(stored: &Stored, seen: &Seen) -> Verdict {
     let next = stored.next_offset;
     let first = seen.range.log_start_offset;
     let end = seen.range.high_watermark;
     let lost = |what: String, go_on_at| Verdict::Lost(Loss { what, go_on_at });
-    if let (Some(before), Some(now)) = (stored.cluster_id.as_deref(), cluster_id)
-        && before != now
-    {
-        return lost(
-            format!(
-                "its position {next} is one of cluster {before}, and this is cluster {now}: offsets mean nothing here"
-            ),
-            first,
-        );
-    }
-    if let (Some(before), Some(now)) = (stored.topic_id.as_deref(), seen.topic_id.as_deref())
-        && before != now
-    {
-        return lost(
-            format!(
-                "the topic was deleted and made anew (id {before} is {now} now): its position {next} is one of the \
-                 old topic"
-            ),
-            first,
-        );
+    if let Some(what) = stored.log.unlike(&seen.log) {
+        return lost(format!("its position {next} is one of {what}: offsets mean nothing here"), first);
     }
     if next < first {
         return lost(
@@ -79,8 +82,8 @@ pub(super) fn judge(stored: &Stored, cluster_id: Option<&str>, seen: &Seen) -> V
     // Within one topic epochs only grow.
     if let (Some(read), Some(now)) = (stored.leader_epoch, seen.range.leader_epoch)
         && now < read
-        && stored.topic_id.is_some()
-        && seen.topic_id.is_some()
+        && stored.log.topic_id.is_some()
+        && seen.log.topic_id.is_some()
     {
         return Verdict::NotYet(format!(
             "offset {} was read from a leader of epoch {read}, and the one that answers is of epoch {now}",
@@ -146,9 +149,8 @@ mod tests {
         epoch_instead: Option<i32>,
         id: Option<&str>,
     ) -> Verdict {
-        let id = id.map(str::to_owned);
-        let stored =
-            Stored { next_offset: 10, cluster_id: None, topic_id: id.clone(), leader_epoch: Some(3) };
+        let log = || Log { topic_id: id.map(str::to_owned), ..Log::default() };
+        let stored = Stored { next_offset: 10, log: log(), leader_epoch: Some(3) };
         let range = PartitionRange {
             topic: "t".into(),
             partition: 0,
@@ -160,7 +162,7 @@ mod tests {
             leader_epoch: Some(leader_epoch),
             last_epoch: None,
         };
-        judge(&stored, None, &Seen { range, topic_id: id, epoch_end: Some(epoch_end), epoch_instead })
+        judge(&stored, &Seen { range, log: log(), epoch_end: Some(epoch_end), epoch_instead })
     }
 
     #[test]
@@ -182,6 +184,21 @@ mod tests {
         assert!(matches!(judged(9, 4, None, id), Verdict::Lost(Loss { go_on_at: 0, .. })));
         // A leader that has lost some does not show yet all that it has.
         assert!(matches!(judged(7, 4, Some(8), id), Verdict::NotYet(_)));
+    }
+
+    #[test]
+    fn logs_are_told_apart_as_far_as_both_are_known() {
+        let log = |cluster: Option<&str>, topic: Option<&str>| Log {
+            cluster_id: cluster.map(str::to_owned),
+            topic_id: topic.map(str::to_owned),
+        };
+        let unlike = |before: Log, now: Log| before.unlike(&now);
+        assert_eq!(unlike(log(Some("a"), Some("1")), log(Some("a"), Some("1"))), None);
+        assert_eq!(unlike(log(None, Some("1")), log(Some("a"), None)), None);
+        let other = unlike(log(Some("a"), Some("1")), log(Some("b"), Some("2"))).unwrap();
+        assert_eq!(other, "cluster a, while this is cluster b");
+        let anew = unlike(log(Some("a"), Some("1")), log(Some("a"), Some("2"))).unwrap();
+        assert!(anew.contains("deleted and made anew (id 1 is 2 now)"), "{anew}");
     }
 
     #[test]

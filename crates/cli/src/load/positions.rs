@@ -16,7 +16,7 @@ use tokio_postgres::{Client as Postgres, Transaction, error::SqlState};
 
 use super::{
     catalog::Table,
-    loss::{Loss, Seen, Stored, Verdict, judge},
+    loss::{Log, Loss, Seen, Stored, Verdict, judge},
     pulse::Pulse,
     starts::unsteady,
     trouble::Trouble,
@@ -164,6 +164,12 @@ pub(super) struct Survey<'a> {
     pub(super) late: Option<&'a BTreeSet<Str>>,
 }
 
+/// What the positions of a topic are of, and a partition that has one.
+struct Other {
+    partition: i32,
+    log: Log,
+}
+
 /// The rows of kcopy.offsets by table, topic and partition.
 pub(super) type Positions = HashMap<(u32, String, i32), Stored>;
 
@@ -188,19 +194,16 @@ impl Survey<'_> {
         // Asked only while the positions are locked: what is older than a position says nothing about it.
         let mut seen = self.pulse.resting(self.look(assigned, &stored)).await?;
         let is_fine = |(it, seen): (&Assigned, &Seen)| {
-            stored.get(&self.key(it)).is_none_or(|stored| {
-                matches!(judge(stored, self.cluster_id().as_deref(), seen), Verdict::Fine)
-            })
+            stored.get(&self.key(it)).is_none_or(|stored| matches!(judge(stored, seen), Verdict::Fine))
         };
         if !assigned.iter().zip(&seen).all(is_fine) {
             // Once more, and of the present leaders: a former one knows only the past.
             self.pulse.resting(self.renew_metadata(assigned)).await?;
             seen = self.pulse.resting(self.look(assigned, &stored)).await?;
         }
-        let cluster_id = self.cluster_id();
         let is_new = |it: &&Assigned| {
             let of_topic = (self.tables[it.table].oid, it.topic.to_string());
-            !stored.contains_key(&self.key(it)) && !known.contains(&of_topic) && !self.skips_start(it)
+            !stored.contains_key(&self.key(it)) && !known.contains_key(&of_topic) && !self.skips_start(it)
         };
         let new: Vec<&Assigned> = assigned.iter().filter(is_new).collect();
         if !new.is_empty() {
@@ -214,12 +217,15 @@ impl Survey<'_> {
             let mut position = seen.range.log_start_offset;
             match stored.remove(&self.key(assigned)) {
                 None => {
+                    let others = known.get(&(self.tables[assigned.table].oid, assigned.topic.to_string()));
+                    self.check_others(others.map_or(&[], Vec::as_slice), &seen.log)
+                        .map_err(|why| Trouble::Final(format!("{place} was never loaded, and {why}")))?;
                     if let Some((start, epoch)) = starts.get(&(assigned.topic.clone(), assigned.partition)) {
                         (position, seen.range.last_epoch) = (*start, *epoch);
                     }
-                    self.insert(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
+                    self.insert(&transaction, assigned, position, &seen).await?;
                 }
-                Some(stored) => match judge(&stored, cluster_id.as_deref(), &seen) {
+                Some(stored) => match judge(&stored, &seen) {
                     Verdict::Fine => {
                         // What becomes of the log from here on is noticed while it is read.
                         (position, seen.range.last_epoch) = (stored.next_offset, stored.leader_epoch);
@@ -236,13 +242,17 @@ impl Survey<'_> {
                         let there = PartitionRange { start: go_on_at, ..seen.range.clone() };
                         let epochs = self.pulse.resting(self.client.epochs_before(&[there])).await;
                         seen.range.last_epoch = epochs.map_err(|error| unsteady(&error))?[0];
-                        self.accept(&transaction, assigned, position, cluster_id.as_deref(), &seen).await?;
+                        self.accept(&transaction, assigned, position, &seen).await?;
                     }
                 },
             }
             seen.range.start = position;
             seen.range.end = assigned.end.filter(|_| self.plan.end == End::Pinned);
-            placed.push(Placed { assigned: assigned.clone(), range: seen.range, topic_id: seen.topic_id });
+            placed.push(Placed {
+                assigned: assigned.clone(),
+                range: seen.range,
+                topic_id: seen.log.topic_id,
+            });
         }
         if self.plan.accepts_loss && self.plan.partitions.is_none() {
             self.give_up_gone(&transaction, assigned, notices).await?;
@@ -298,10 +308,6 @@ impl Survey<'_> {
         renewed.map_err(|error| Trouble::kafka(&error))
     }
 
-    fn cluster_id(&self) -> Option<String> {
-        self.client.metadata().cluster_id.clone()
-    }
-
     fn key(&self, assigned: &Assigned) -> (u32, String, i32) {
         (self.tables[assigned.table].oid, assigned.topic.to_string(), assigned.partition)
     }
@@ -320,7 +326,8 @@ impl Survey<'_> {
         let metadata = self.client.metadata();
         let seen = ranges.into_iter().map(|range| {
             let topic_id = metadata.topic(&range.topic).and_then(|topic| topic.id).map(|id| id.to_string());
-            Seen { range, topic_id, epoch_end: None, epoch_instead: None }
+            let log = Log { cluster_id: metadata.cluster_id.clone(), topic_id };
+            Seen { range, log, epoch_end: None, epoch_instead: None }
         });
         let mut seen: Vec<Seen> = seen.collect();
         let (mut places, mut questions) = (Vec::new(), Vec::new());
@@ -350,19 +357,36 @@ impl Survey<'_> {
         Ok(seen)
     }
 
-    /// The tables and topics of which some partition was loaded before: their new partitions begin at their
-    /// beginning, whatever --from says.
+    /// The tables and topics of which some partition was loaded before, and of which logs: their new partitions begin at
+    /// their beginning, whatever --from says.
     async fn known_topics(
         &self,
         transaction: &Transaction<'_>,
         assigned: &[Assigned],
-    ) -> Result<HashSet<(u32, String)>, Trouble> {
+    ) -> Result<HashMap<(u32, String), Vec<Other>>, Trouble> {
         let (targets, topics) = self.targets(assigned);
-        let known = "select distinct target::oid, topic from kcopy.offsets where target = any($1::oid[]) \
-                     and topic = any($2)";
+        let known = "select target::oid, topic, min(partition), cluster_id, topic_id from kcopy.offsets \
+                     where target = any($1::oid[]) and topic = any($2) group by 1, 2, 4, 5 order by 3";
         let rows = transaction.query(known, &[&targets, &topics]).await;
         let rows = rows.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
-        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        let mut known: HashMap<(u32, String), Vec<Other>> = HashMap::new();
+        for row in &rows {
+            let other =
+                Other { partition: row.get(2), log: Log { cluster_id: row.get(3), topic_id: row.get(4) } };
+            known.entry((row.get(0), row.get(1))).or_default().push(other);
+        }
+        Ok(known)
+    }
+
+    /// Positions of other partitions tell as well that it is another log.
+    fn check_others(&self, others: &[Other], now: &Log) -> Result<(), String> {
+        let unlike = |other: &Other| Some((other.partition, other.log.unlike(now)?));
+        match others.iter().find_map(unlike).filter(|_| !self.plan.accepts_loss) {
+            None => Ok(()),
+            Some((partition, what)) => Err(format!(
+                "the position of [{partition}] is one of {what}; --accept-loss loads it all the same"
+            )),
+        }
     }
 
     fn targets(&self, assigned: &[Assigned]) -> (Vec<u32>, Vec<String>) {
@@ -387,8 +411,7 @@ impl Survey<'_> {
         let rows = rows.iter().map(|row| {
             let stored = Stored {
                 next_offset: row.get(3),
-                cluster_id: row.get(4),
-                topic_id: row.get(5),
+                log: Log { cluster_id: row.get(4), topic_id: row.get(5) },
                 leader_epoch: row.get(6),
             };
             ((row.get(0), row.get(1), row.get(2)), stored)
@@ -401,7 +424,6 @@ impl Survey<'_> {
         transaction: &Transaction<'_>,
         assigned: &Assigned,
         position: i64,
-        cluster_id: Option<&str>,
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let insert = "insert into kcopy.offsets(target, topic, partition, cluster_id, topic_id, next_offset, \
@@ -413,8 +435,8 @@ impl Survey<'_> {
                     &self.tables[assigned.table].oid,
                     &&*assigned.topic,
                     &assigned.partition,
-                    &cluster_id,
-                    &seen.topic_id,
+                    &seen.log.cluster_id,
+                    &seen.log.topic_id,
                     &position,
                     &seen.range.last_epoch,
                 ],
@@ -436,7 +458,6 @@ impl Survey<'_> {
         transaction: &Transaction<'_>,
         assigned: &Assigned,
         position: i64,
-        cluster_id: Option<&str>,
         seen: &Seen,
     ) -> Result<(), Trouble> {
         let update = "update kcopy.offsets set next_offset = $4, cluster_id = $5, topic_id = $6, leader_epoch = $7, \
@@ -450,8 +471,8 @@ impl Survey<'_> {
                     &&*assigned.topic,
                     &assigned.partition,
                     &position,
-                    &cluster_id,
-                    &seen.topic_id,
+                    &seen.log.cluster_id,
+                    &seen.log.topic_id,
                     &seen.range.last_epoch,
                 ],
             )

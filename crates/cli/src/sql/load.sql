@@ -113,7 +113,8 @@ $body$;
 
 -- Moves the positions to where the program says that they are, and gives the result of a load.
 CREATE OR REPLACE FUNCTION kcopy.move_positions(
-    target regclass, topic text, taken jsonb, copied int8, is_straight boolean, known int4[], rejected_ones int4[]
+    target regclass, topic text, taken jsonb, copied int8, is_straight boolean, known int4[], rejected_ones int4[],
+    accept_loss boolean
 ) RETURNS TABLE (partition int4, rows int8, rejected int8, next_offset int8)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -124,6 +125,7 @@ DECLARE
     ids jsonb;
     written int8;
     found_one record;
+    other record;
 BEGIN
     SELECT t INTO ids FROM jsonb_array_elements(taken -> 'topics') t WHERE t ->> 'topic' = moved_topic;
     SELECT coalesce(sum((p ->> 'records')::int8), 0) INTO written FROM jsonb_array_elements(ids -> 'partitions') p;
@@ -148,6 +150,20 @@ BEGIN
              WHERE o.target = moved_target AND o.topic = moved_topic AND o.partition = found_one.partition
                AND (o.next_offset = found_one."from" OR found_one.gap IS NOT NULL);
         ELSE
+            -- Positions that this call has nothing to do with tell as well that it is another log.
+            SELECT o.partition, o.cluster_id, o.topic_id INTO other FROM kcopy.offsets o
+             WHERE o.target = moved_target AND o.topic = moved_topic AND NOT accept_loss
+               AND (o.cluster_id <> taken ->> 'cluster_id' OR o.topic_id <> ids ->> 'topic_id')
+             ORDER BY 1 LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION '% [%] was never loaded, and the position of [%] is one of %', moved_topic, found_one.partition,
+                    other.partition, CASE WHEN other.cluster_id <> taken ->> 'cluster_id'
+                        THEN format('cluster %s, while this is cluster %s', other.cluster_id, taken ->> 'cluster_id')
+                        ELSE format('the topic before it was deleted and made anew (id %s is %s now)', other.topic_id, ids ->> 'topic_id')
+                    END
+                    USING ERRCODE = 'object_not_in_prerequisite_state',
+                          HINT = 'accept_loss => true loads it all the same; kcopy.reset gives partitions other positions';
+            END IF;
             INSERT INTO kcopy.offsets AS o
                 (target, topic, partition, cluster_id, topic_id, next_offset, leader_epoch, rows, updated_at)
             VALUES (moved_target, moved_topic, found_one.partition, taken ->> 'cluster_id', ids ->> 'topic_id',
@@ -306,7 +322,7 @@ BEGIN
     PERFORM kcopy.check_target(target);
 
     RETURN QUERY SELECT * FROM
-        kcopy.move_positions(target, topic, taken, copied, is_straight, known.known, rejected_ones);
+        kcopy.move_positions(target, topic, taken, copied, is_straight, known.known, rejected_ones, accept_loss);
     IF accept_loss THEN
         -- Partitions that the topic no longer has are lost as well, and would be in the way of every load. With fewer of
         -- them it is another topic: of the same one, others may have begun with a partition that was added since.
