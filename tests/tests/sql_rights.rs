@@ -469,15 +469,32 @@ fn psql_does_not_call_a_refused_installation_a_success() {
         refused.stderr.contains("WARNING:  NOTHING WAS INSTALLED: the first error above says why"),
         "{refused:?}"
     );
+    // Also where psql gives each statement a savepoint, and would commit what an error has left out.
+    let rollback = ["-v", "ON_ERROR_ROLLBACK=on"];
+    let passed_over = psql(&script, &rollback, &fresh.url()).expect_code(2);
+    assert!(
+        passed_over.stderr.contains("NOTHING WAS INSTALLED: each statement is in a savepoint"),
+        "{passed_over:?}"
+    );
+    assert_eq!(
+        fresh.value("select count(*) from pg_proc where pronamespace = to_regnamespace('kcopy')"),
+        "0"
+    );
     let refused = psql(&script, &["-v", "ON_ERROR_STOP=1"], &fresh.url()).expect_code(3);
     assert!(!refused.stderr.contains("NOTHING WAS INSTALLED"), "{refused:?}");
     fresh.execute("drop schema kcopy");
+    // The path is what it is, whatever the client's encoding.
+    let accented = installation(std::path::Path::new("/opt/é/kcopy"));
+    psql(&format!("set client_encoding = latin1;\n{accented}"), &[], &fresh.url()).expect_success();
+    assert_eq!(fresh.value("select kcopy.program()"), "/opt/é/kcopy");
     // Again in one session: what it says is about the last time.
     psql(&format!("{script}{script}"), &[], &fresh.url()).expect_success();
     fresh.execute("create view mine as select * from kcopy.offsets");
     let refused = psql(&(script + uninstall.text()), &[], &fresh.url()).expect_code(2);
     assert!(refused.stderr.contains("NOTHING WAS REMOVED"), "{refused:?}");
     fresh.execute("drop view mine");
+    let passed_over = psql(uninstall.text(), &rollback, &fresh.url()).expect_code(2);
+    assert!(passed_over.stderr.contains("NOTHING WAS REMOVED: each statement"), "{passed_over:?}");
     psql(uninstall.text(), &[], &fresh.url()).expect_success();
     assert_eq!(fresh.value("select count(*) from pg_namespace where nspname = 'kcopy'"), "0");
     drop(loading);

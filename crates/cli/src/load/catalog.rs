@@ -17,8 +17,8 @@ pub(super) struct Table {
     /// The columns of its primary key, and the operators by which it has them equal.
     pub(super) key: Vec<String>,
     pub(super) key_equals: Vec<String>,
-    /// Whether the key may be checked behind the statement: ON CONFLICT cannot go by it then.
-    pub(super) is_key_deferrable: bool,
+    /// Whether ON CONFLICT can go by the key: it is neither deferrable nor WITHOUT OVERLAPS.
+    pub(super) is_key_arbiter: bool,
     pub(super) is_partitioned: bool,
     /// COPY does not obey row security: rows go through a stage.
     pub(super) has_row_security: bool,
@@ -122,7 +122,8 @@ const IS_NUMBERED: &str = "\
 
 /// The search_path may know another equality than the index.
 const KEY: &str = "\
-select a.attname::text, pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname), i.indimmediate from pg_catalog.pg_index i
+select a.attname::text, pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname),
+       i.indimmediate and not i.indisexclusion from pg_catalog.pg_index i
 cross join lateral rows from (pg_catalog.unnest(i.indkey::int2[]), pg_catalog.unnest(i.indclass::oid[]))
      with ordinality k(attnum, class, at)
 join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -212,7 +213,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Table>, T
         columns,
         key: key.iter().map(|row| row.get(0)).collect(),
         key_equals: key.iter().map(|row| row.get(1)).collect(),
-        is_key_deferrable: key.iter().any(|row| !row.get::<_, bool>(2)),
+        is_key_arbiter: key.iter().all(|row| row.get(2)),
         is_partitioned: kind == "p",
         has_row_security: row.get(4),
         has_row_triggers: row.get(5),

@@ -109,8 +109,10 @@ impl Layout {
             if table.key.is_empty() {
                 return Err(wrong("--mode upsert needs a primary key, and the table has none".to_owned()));
             }
-            if table.is_key_deferrable {
-                return Err(wrong("--mode upsert cannot go by a primary key that is DEFERRABLE".to_owned()));
+            if !table.is_key_arbiter {
+                let unfit =
+                    "--mode upsert cannot go by a primary key that is DEFERRABLE, or WITHOUT OVERLAPS";
+                return Err(wrong(unfit.to_owned()));
             }
             let missing = table.key.iter().find(|key| !filled.iter().any(|filled| filled.name == **key));
             if let Some(missing) = missing {

@@ -6,10 +6,12 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL check_function_bodies = on;
+-- The path of the program, as this script is written.
+SET LOCAL client_encoding = 'UTF8';
 -- What the catalog says of tables is compared as text.
 SET LOCAL quote_all_identifiers = off;
 
-DO $body$
+{whole}DO $body$
 DECLARE
     wrong text;
     role_name text;

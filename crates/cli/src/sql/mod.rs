@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `begin.sql` | the transaction, what must hold before it, roles |
+//! | `whole.sql` | that it is one transaction indeed |
 //! | `known.sql`, `own.sql` | keep default privileges away from what is made; `kcopy load` shares them |
 //! | `tables.sql` | what `offsets.sql` would make, and is there already |
 //! | `offsets.sql` | positions and skipped records; `kcopy load` shares them |
@@ -20,6 +21,7 @@ use std::path::Path;
 /// Who makes the schema has this advisory lock.
 pub const LOCK: i64 = 0x6b63_6f70_795f_6f66;
 
+const WHOLE: &str = include_str!("whole.sql");
 const BEGIN: &str = include_str!("begin.sql");
 const KNOWN: &str = include_str!("known.sql");
 const TABLES: &str = include_str!("tables.sql");
@@ -89,6 +91,7 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         [BEGIN, &known(), TABLES, OFFSETS, "\n", UPGRADE, &functions, OWN, END, &verdict("INSTALLED")]
             .concat();
     Ok(script
+        .replace("{whole}", &whole("INSTALLED"))
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
         .replace("{heads}", &heads().map(literal).collect::<Vec<_>>().join(", "))
@@ -113,7 +116,7 @@ fn known() -> String {
 
 /// The script that removes everything.
 pub fn uninstall() -> String {
-    UNINSTALL.to_owned() + &verdict("REMOVED")
+    UNINSTALL.replace("{whole}", &whole("REMOVED")) + &verdict("REMOVED")
 }
 
 /// The functions with their arguments and results.
@@ -124,6 +127,10 @@ fn heads() -> impl Iterator<Item = &'static str> {
 
 fn name(head: &str) -> Option<&str> {
     head.strip_prefix("kcopy.")?.split('(').next()
+}
+
+fn whole(done: &str) -> String {
+    WHOLE.replace("{done}", done)
 }
 
 fn verdict(done: &str) -> String {
@@ -149,7 +156,17 @@ mod tests {
         let script = script("/opt/it's {version}\\x/kcopy").unwrap();
         assert!(script.contains("SELECT E'/opt/it''s {version}\\\\x/kcopy'::text"));
         assert!(script.contains("unset KCOPY_FOLLOW; exec"));
-        for name in ["{program}", "{unset}", "{heads}", "{names}", "{types}", "{version_literal}", "{lock}"] {
+        for name in [
+            "{program}",
+            "{unset}",
+            "{whole}",
+            "{done}",
+            "{heads}",
+            "{names}",
+            "{types}",
+            "{version_literal}",
+            "{lock}",
+        ] {
             assert!(!script.contains(name), "{name}");
         }
     }
@@ -163,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_backslash_changes_its_meaning_with_the_session() {
-        for text in FUNCTIONS.into_iter().chain([UNINSTALL, UPGRADE, TABLES, KNOWN, OWN, END]) {
+        for text in FUNCTIONS.into_iter().chain([WHOLE, UNINSTALL, UPGRADE, TABLES, KNOWN, OWN, END]) {
             assert!(!text.contains('\\'), "{text}");
         }
     }

@@ -243,7 +243,7 @@ BEGIN
                 TABLE = wrong_table, SCHEMA = wrong_schema;
         END IF;
         -- The caller named no option.
-        reason := regexp_replace(taken ->> 'error', '^--from: ', '');
+        reason := regexp_replace(taken ->> 'error', '^--(from|partitions): ', '');
         IF reason IS NOT NULL THEN
             IF (taken ->> 'is_gap')::boolean THEN
                 RAISE EXCEPTION 'kcopy: %', reason USING

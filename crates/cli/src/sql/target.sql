@@ -284,7 +284,7 @@ BEGIN
            array_agg(CASE WHEN EXISTS (SELECT FROM pg_type t JOIN pg_type e ON e.oid = t.typelem
                                         WHERE t.oid = kcopy.base_type(a.atttypid) AND t.typcategory = 'A' AND e.typtype = 'd')
                           THEN kcopy.cast_to(a.atttypid) ELSE '' END ORDER BY k.n),
-           bool_and(i.indimmediate)
+           bool_and(i.indimmediate AND NOT i.indisexclusion)
       INTO key_names, equals, key_casts, is_immediate
       FROM pg_index i
       CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k(attnum, opclass, n)
@@ -299,7 +299,7 @@ BEGIN
         RAISE EXCEPTION '% has no primary key to upsert by', target USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT is_immediate THEN
-        RAISE EXCEPTION 'the primary key of % is DEFERRABLE, and nothing can be upserted by such a one', target
+        RAISE EXCEPTION 'the primary key of % is DEFERRABLE, or WITHOUT OVERLAPS, and nothing can be upserted by such a one', target
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT string_agg(quote_ident(name), ', ') INTO missing FROM unnest(key_names) name WHERE name <> ALL (names);

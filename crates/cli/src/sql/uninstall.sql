@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 
-DO $body$
+{whole}DO $body$
 BEGIN
     -- As an installation does. Whoever is no superuser removes no roles.
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
