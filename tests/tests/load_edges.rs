@@ -31,6 +31,48 @@ fn a_table_that_is_made_takes_the_records_that_it_was_made_from() {
 }
 
 #[test]
+fn a_table_that_is_made_has_the_columns_that_are_named_and_a_key_to_upsert_by() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("by_name", 1);
+    setting.produce(
+        &topic,
+        "1:{\"n\":1.5,\"o\":{\"at\":\"2026-01-31T12:00:00Z\"},\"d\":\"2026-01-31\",\"s\":7}\n1:{\"n\":2,\"o\":{}}\n2:{\"n\":null}\n",
+    );
+    let columns =
+        ["--columns", "id int8 = key, n, at = value.o.at, d, s text, offset, whole json = value, no"];
+    let into = |table: &'static str| [&topic, "--into", table, "--create-table", "--mode", "upsert"];
+    let dry = [&into("named")[..], &columns, &["--dry-run"]].concat();
+    let sql = "create table if not exists named (\n    \"id\" int8,\n    \"n\" numeric,\n    \"at\" timestamptz,\n    \
+               \"d\" date,\n    \"s\" text,\n    \"offset\" int8,\n    \"whole\" json,\n    \"no\" text,\n    \
+               primary key (\"id\")\n);";
+    assert_eq!(setting.load(&dry).expect_success().text(), format!("{sql}\n"));
+    let json = setting.load(&[&dry[..], &["--json"]].concat()).expect_success();
+    assert!(json.lines().len() == 1 && json.text().starts_with('{'), "{json:?}");
+    assert!(
+        json.text().contains("\"event\":\"create_table\"") && json.text().contains("primary key ("),
+        "{json:?}"
+    );
+    setting.load(&[&into("named")[..], &columns].concat()).expect_success();
+    assert_eq!(
+        setting.database.rows("select id, n, at is null, d, s, \"offset\" from named order by id"),
+        ["1|2|t|∅|∅|1", "2|∅|t|∅|∅|2"]
+    );
+    let typed = "select string_agg(format_type(atttypid, atttypmod), ' ' order by attnum) from pg_attribute \
+                 where attrelid = 'named'::regclass and attnum > 0";
+    assert_eq!(
+        setting.database.value(typed),
+        "bigint numeric timestamp with time zone date text bigint json text"
+    );
+    // Without a key nothing is made that could never be loaded.
+    for more in [&[][..], &["--dry-run"]] {
+        let keyless = [&into("keyless")[..], &["--columns", "id = value.id, n"], more].concat();
+        let refused = setting.load(&keyless).expect_code(1);
+        assert!(refused.stderr.contains("add a column for keyless such as 'id = key'"), "{refused:?}");
+    }
+    assert_eq!(setting.database.value("select to_regclass('keyless') is null"), "t");
+}
+
+#[test]
 fn a_column_that_postgresql_numbers_is_named_once() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.create("numbered", 1);

@@ -192,6 +192,8 @@ pub struct Column {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     list: Vec<Column>,
+    /// Whether each type was said.
+    typed: Vec<bool>,
 }
 
 impl Columns {
@@ -204,7 +206,8 @@ impl Columns {
     /// Where the text is not of the language above, or asks for a type or source that is not known, not there
     /// yet, or does not fit together.
     pub fn parse(text: &str) -> Result<Self, ColumnsError> {
-        Self::new(parse::parse(text)?)
+        let (list, typed): (_, Vec<bool>) = parse::parse(text)?.into_iter().unzip();
+        Ok(Columns { typed, ..Self::new(list)? })
     }
 
     /// Checks a list that was put together otherwise, say from a table's own columns.
@@ -218,12 +221,17 @@ impl Columns {
             return Err(ColumnsError { column: None, message });
         }
         list.iter().try_for_each(check_type)?;
-        Ok(Columns { list })
+        Ok(Columns { typed: vec![true; list.len()], list })
     }
 
     /// The columns in order.
     pub fn as_slice(&self) -> &[Column] {
         &self.list
+    }
+
+    /// Whether the type of the column at this place was said. Else it is the one that its source has by itself.
+    pub fn is_typed(&self, at: usize) -> bool {
+        self.typed.get(at).is_some_and(|typed| *typed)
     }
 
     /// Checks that the type of each column has a binary form.
@@ -280,7 +288,7 @@ impl Default for Columns {
     /// The value alone, as text.
     fn default() -> Self {
         let column = Column { name: "value".to_owned(), column_type: Type::Text, source: Source::Value };
-        Columns { list: vec![column] }
+        Columns { list: vec![column], typed: vec![false] }
     }
 }
 

@@ -5,8 +5,13 @@
 
 use kcopy_client::{Assignment, Client, ConsumerConfig, Event, StartOffset, wire::Str};
 
+use kcopy_format::{
+    Columns,
+    columns::{Column, Path, PathRoot, Source},
+};
+
 use super::{catalog::quoted, infer::Sample, trouble::Trouble};
-use crate::plan::Load;
+use crate::plan::{Load, Mode};
 
 /// Records that are looked at, for each table.
 const MAX_RECORDS: i64 = 1000;
@@ -21,20 +26,30 @@ pub(super) async fn statement(
     config: &ConsumerConfig,
     table: &str,
 ) -> Result<(String, Vec<String>), Trouble> {
-    let mut notes = Vec::new();
-    let columns = match &plan.columns {
+    let of_table = plan.routes.iter().filter(|route| route.table == table);
+    let topics: Vec<&str> = of_table.map(|route| route.topic.as_str()).collect();
+    let (columns, notes) = match &plan.columns {
         Some(columns) => {
-            let typed = columns.as_slice().iter();
-            typed.map(|column| format!("{} {}", quoted(&column.name), column.column_type)).collect()
+            let key = key_of(columns);
+            if plan.mode == Mode::Upsert && key.is_empty() {
+                return Err(Trouble::Final(format!(
+                    "--create-table: --mode upsert needs a primary key, and nothing in --columns is filled from the \
+                     records' keys: add a column for {table} such as 'id = key', or make the table"
+                )));
+            }
+            let mut sample = Sample::new(Some(columns))?;
+            if (0..columns.as_slice().len()).any(|at| !columns.is_typed(at)) {
+                take_sample(client, config, &topics, &mut sample).await?;
+            }
+            let (mut listed, notes) = sample.named_columns(columns, table);
+            if plan.mode == Mode::Upsert {
+                listed.push(format!("primary key ({})", key.join(", ")));
+            }
+            (listed, notes)
         }
         None => {
-            let topics: Vec<&str> = plan
-                .routes
-                .iter()
-                .filter(|route| route.table == table)
-                .map(|route| route.topic.as_str())
-                .collect();
-            let sample = take_sample(client, config, &topics).await?;
+            let mut sample = Sample::new(None)?;
+            take_sample(client, config, &topics, &mut sample).await?;
             if sample.records == 0 {
                 return Err(Trouble::Final(format!(
                     "--create-table: {} has no records yet to infer the columns of {table} from; name them with \
@@ -42,16 +57,27 @@ pub(super) async fn statement(
                     topics.join(", ")
                 )));
             }
-            let (columns, told) = sample.columns(plan.mode, table);
-            notes = told;
-            columns
+            sample.columns(plan.mode, table)
         }
     };
     let columns: Vec<String> = columns.iter().map(|column| format!("    {column}")).collect();
     Ok((format!("create table if not exists {table} (\n{}\n);", columns.join(",\n")), notes))
 }
 
-async fn take_sample(client: &Client, config: &ConsumerConfig, topics: &[&str]) -> Result<Sample, Trouble> {
+/// The columns that are filled from the records' keys.
+fn key_of(columns: &Columns) -> Vec<String> {
+    let is_of_key = |column: &&Column| {
+        matches!(column.source, Source::Key | Source::Path(Path { root: PathRoot::Key, .. }))
+    };
+    columns.as_slice().iter().filter(is_of_key).map(|column| quoted(&column.name)).collect()
+}
+
+async fn take_sample(
+    client: &Client,
+    config: &ConsumerConfig,
+    topics: &[&str],
+    sample: &mut Sample,
+) -> Result<(), Trouble> {
     let failed = |error: kcopy_client::Error| Trouble::kafka(&error);
     let metadata = client.topics(topics).await.map_err(failed)?;
     let mut assignments = Vec::new();
@@ -66,7 +92,6 @@ async fn take_sample(client: &Client, config: &ConsumerConfig, topics: &[&str]) 
         let end = range.last_stable_offset.min(range.start.saturating_add(MAX_RECORDS));
         range.end = Some(end);
     }
-    let mut sample = Sample::new()?;
     let mut consumer = client.consume(ranges, config.clone()).map_err(failed)?;
     while let Some(event) = consumer.next().await.map_err(failed)? {
         let Event::Batch(batch) = event else { continue };
@@ -74,9 +99,9 @@ async fn take_sample(client: &Client, config: &ConsumerConfig, topics: &[&str]) 
             let record = record.map_err(failed)?;
             sample.add(batch.topic(), batch.partition(), &record);
             if sample.records >= MAX_RECORDS {
-                return Ok(sample);
+                return Ok(());
             }
         }
     }
-    Ok(sample)
+    Ok(())
 }

@@ -116,12 +116,26 @@ impl Probe {
 
     /// Whether the column holds that; both the key and the value of a record are `bytes`.
     fn takes(&mut self, bytes: &[u8]) -> bool {
+        let both = Some(bytes);
+        self.write(&Record { offset: 0, timestamp: 0, key: both, value: both, headers: Headers::EMPTY })
+    }
+
+    /// Whether the column holds what it has of a record. Its binary form is the end of the row then.
+    fn write(&mut self, record: &Record<'_>) -> bool {
         let context =
             RecordContext { topic: "", partition: 0, broker: 0, timestamp_type: TimestampType::CreateTime };
-        let both = Some(bytes);
-        let record = Record { offset: 0, timestamp: 0, key: both, value: both, headers: Headers::EMPTY };
         self.row.clear();
-        self.writer.write(&context, &record, &mut self.row).is_ok()
+        self.writer.write(&context, record, &mut self.row).is_ok()
+    }
+
+    /// What the column has of a record, where it is JSON; nothing where it is not there.
+    fn json(&mut self, record: &Record<'_>) -> Option<&str> {
+        if !self.write(record) {
+            return None;
+        }
+        // The number of columns, and the length of the only one, which is negative for NULL.
+        let (length, json) = self.row.get(2..)?.split_first_chunk::<4>()?;
+        (i32::from_be_bytes(*length) > 0).then(|| std::str::from_utf8(json).ok())?
     }
 }
 
@@ -215,10 +229,21 @@ pub(super) struct Sample {
     is_document: bool,
     is_json: bool,
     probes: Probes,
+    /// Of the columns that are parts of JSON and have no type: their places, and what they were seen to be.
+    paths: Vec<(usize, Probe, Seen)>,
 }
 
 impl Sample {
-    pub(super) fn new() -> Result<Sample, Trouble> {
+    /// `columns` are those that were named.
+    pub(super) fn new(columns: Option<&Columns>) -> Result<Sample, Trouble> {
+        let mut paths = Vec::new();
+        for (at, column) in columns.iter().flat_map(|columns| columns.as_slice().iter().enumerate()) {
+            if matches!(column.source, Source::Path(_))
+                && !columns.is_some_and(|columns| columns.is_typed(at))
+            {
+                paths.push((at, Probe::new(Type::Json, column.source.clone())?, Seen::Null));
+            }
+        }
         Ok(Sample {
             records: 0,
             members: BTreeMap::new(),
@@ -228,12 +253,18 @@ impl Sample {
             is_document: true,
             is_json: true,
             probes: Probes::new()?,
+            paths,
         })
     }
 
     pub(super) fn add(&mut self, topic: &str, partition: i32, record: &Record<'_>) {
         let probes = &mut self.probes;
         self.is_key_text &= record.key.is_none_or(|key| probes.key_text.takes(key));
+        for (_, path, known) in &mut self.paths {
+            if let Some(json) = path.json(record) {
+                *known = known.and(probes.of_member(json));
+            }
+        }
         let Some(value) = record.value else { return };
         self.records += 1;
         self.is_text = self.is_text && probes.value_text.takes(value);
@@ -284,9 +315,7 @@ impl Sample {
         let (made, more) = named.split_at(named.len().min(MAX_COLUMNS));
         for (name, seen) in made {
             if **seen == Seen::Raw {
-                notes.push(format!(
-                    "column {name:?} of {table} is json: it has values that text and jsonb cannot hold, such as \\u0000"
-                ));
+                notes.push(raw_note(name, table));
             }
             columns.push(format!("{} {}", quoted(name), seen.type_name()));
         }
@@ -300,6 +329,26 @@ impl Sample {
         (columns, notes)
     }
 
+    /// Those that were named, as SQL, with types that were seen where none were said, and what people should know.
+    pub(super) fn named_columns(&self, columns: &Columns, table: &str) -> (Vec<String>, Vec<String>) {
+        let mut notes = Vec::new();
+        let mut listed = Vec::new();
+        for (at, column) in columns.as_slice().iter().enumerate() {
+            let seen = self.paths.iter().find(|(place, ..)| *place == at).map(|(.., seen)| *seen);
+            let column_type = match (seen, &column.source) {
+                (Some(seen), _) => {
+                    notes.extend((seen == Seen::Raw).then(|| raw_note(&column.name, table)));
+                    seen.type_name().to_owned()
+                }
+                (None, Source::Key) if !columns.is_typed(at) && !self.is_key_text => "bytea".to_owned(),
+                (None, Source::Value) if !columns.is_typed(at) && !self.is_text => "bytea".to_owned(),
+                _ => column.column_type.to_string(),
+            };
+            listed.push(format!("{} {column_type}", quoted(&column.name)));
+        }
+        (listed, notes)
+    }
+
     fn value_type(&self) -> &'static str {
         match self {
             Sample { is_document: true, .. } => "jsonb",
@@ -308,6 +357,12 @@ impl Sample {
             _ => "bytea",
         }
     }
+}
+
+fn raw_note(name: &str, table: &str) -> String {
+    format!(
+        "column {name:?} of {table} is json: it has values that text and jsonb cannot hold, such as \\u0000"
+    )
 }
 
 /// PostgreSQL's names have 1 to 63 bytes; some mean something else.
@@ -321,7 +376,7 @@ mod tests {
     use super::*;
 
     fn described(values: &[&str], mode: Mode) -> (String, String) {
-        let mut sample = Sample::new().unwrap();
+        let mut sample = Sample::new(None).unwrap();
         for (value, offset) in values.iter().zip(0..) {
             let value = Some(value.as_bytes());
             let record = Record { offset, timestamp: 0, key: None, value, headers: Headers::EMPTY };
@@ -388,7 +443,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_no_text_are_bytes() {
-        let mut sample = Sample::new().unwrap();
+        let mut sample = Sample::new(None).unwrap();
         let (key, value) = (Some(&[0, 0, 0, 7][..]), Some(&b"{}"[..]));
         sample.add("t", 0, &Record { offset: 0, timestamp: 0, key, value, headers: Headers::EMPTY });
         assert_eq!(sample.columns(Mode::Upsert, "x").0, ["key bytea primary key", "value jsonb"]);

@@ -60,6 +60,7 @@ use kcopy_client::{
     Client, ConsumerConfig, IsolationLevel, Metadata,
     wire::{ErrorCode, Str},
 };
+use serde_json::json;
 use tokio::sync::watch;
 
 use self::{
@@ -114,7 +115,8 @@ pub fn run(plan: &Load) -> Result<(), Failure> {
         let pulse = Arc::clone(&patience.pulse);
         let printed = shared.handle.block_on(patience.limit(print_tables(&shared, &pulse)));
         // Nobody can tell it to stop.
-        return printed.unwrap_or(Ok(())).map_err(|trouble| Failure::Told(trouble.to_string()));
+        printed.unwrap_or(Ok(())).map_err(|trouble| Failure::Told(trouble.to_string()))?;
+        return shared.reporter.unwritten.get().map_or(Ok(()), |text| Err(Failure::Told(text.clone())));
     }
     let ended_by = start_services(&shared, &commander, &notify)?;
     let result = load(&shared, &commander, &notify);
@@ -148,6 +150,10 @@ async fn print_tables(shared: &Shared, pulse: &Pulse) -> Result<(), Trouble> {
         let statement = create::statement(&shared.client, plan, &config, &name);
         let (sql, notes) = pulse.resting(statement).await?;
         notes.iter().for_each(|note| shared.reporter.tell("left_out", note));
+        if plan.json {
+            shared.reporter.event("create_table", json!({ "message": sql }));
+            continue;
+        }
         writeln!(std::io::stdout(), "{sql}")
             .map_err(|error| Trouble::Final(format!("writing to standard output: {error}")))?;
     }
@@ -390,7 +396,7 @@ async fn prepare(
         Err(trouble) => return Err(locks::explained(&postgres, plan, pulse, trouble).await),
     };
     for notice in notices {
-        shared.reporter.tell("loss_accepted", &notice);
+        shared.reporter.tell(notice.event, &notice.text);
     }
     for (assigned, placed) in assigned.iter_mut().zip(&placed) {
         assigned.end = Some(placed.range.last_stable_offset).filter(|_| plan.end == End::Pinned);

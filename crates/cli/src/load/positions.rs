@@ -164,6 +164,18 @@ pub(super) struct Survey<'a> {
     pub(super) late: Option<&'a BTreeSet<Str>>,
 }
 
+/// What people should know of the positions, and the event that it is.
+pub(super) struct Notice {
+    pub(super) event: &'static str,
+    pub(super) text: String,
+}
+
+impl Notice {
+    pub(super) fn of_loss(text: String) -> Notice {
+        Notice { event: "loss_accepted", text }
+    }
+}
+
 /// What the positions of a topic are of, and a partition that has one.
 struct Other {
     partition: i32,
@@ -183,7 +195,7 @@ impl Survey<'_> {
         &self,
         postgres: &mut Postgres,
         assigned: &[Assigned],
-        notices: &mut Vec<String>,
+        notices: &mut Vec<Notice>,
     ) -> Result<Vec<Placed>, Trouble> {
         let failed = |error: tokio_postgres::Error| at_positions("reading kcopy.offsets", &error);
         self.pulse.beat();
@@ -237,7 +249,9 @@ impl Survey<'_> {
                         )));
                     }
                     Verdict::Lost(Loss { what, go_on_at }) => {
-                        notices.push(format!("{place}: {what}; loading goes on at offset {go_on_at}"));
+                        notices.push(Notice::of_loss(format!(
+                            "{place}: {what}; loading goes on at offset {go_on_at}"
+                        )));
                         position = go_on_at;
                         let there = PartitionRange { start: go_on_at, ..seen.range.clone() };
                         let epochs = self.pulse.resting(self.client.epochs_before(&[there])).await;
@@ -266,7 +280,7 @@ impl Survey<'_> {
         &self,
         transaction: &Transaction<'_>,
         assigned: &[Assigned],
-        notices: &mut Vec<String>,
+        notices: &mut Vec<Notice>,
     ) -> Result<(), Trouble> {
         let failed = |error: tokio_postgres::Error| at_positions("writing kcopy.offsets", &error);
         // Asked anew, and rows of the present topic stay: what is cached may not know of a partition that was added a
@@ -290,10 +304,10 @@ impl Survey<'_> {
                 let delete =
                     "delete from kcopy.offsets where target = $1::oid and topic = $2 and partition = $3";
                 transaction.execute(delete, &[&oid, &&*it.topic, &partition]).await.map_err(failed)?;
-                notices.push(format!(
+                notices.push(Notice::of_loss(format!(
                     "{} [{partition}] is not there any more: its position {next} is given up",
                     it.topic
-                ));
+                )));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Where topics begin that were never loaded into their table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kcopy_client::{
     Assignment, CommittedOffset, EpochQuery, Error, StartOffset,
@@ -9,7 +9,7 @@ use kcopy_client::{
 
 use super::{
     loss::Seen,
-    positions::{Assigned, Survey},
+    positions::{Assigned, Notice, Survey},
     trouble::Trouble,
 };
 use crate::plan::Start;
@@ -30,7 +30,7 @@ impl Survey<'_> {
         &self,
         new: &[&Assigned],
         seen: &[Seen],
-        notices: &mut Vec<String>,
+        notices: &mut Vec<Notice>,
     ) -> Result<Starts, Trouble> {
         if new.is_empty() {
             return Ok(Starts::new());
@@ -62,13 +62,42 @@ impl Survey<'_> {
         Ok(with_epoch.map(|(range, epoch)| ((range.topic, range.partition), (range.start, epoch))).collect())
     }
 
+    /// Says which partitions begin at `--from` although a group is imported.
+    fn tell_uncommitted(
+        &self,
+        group: &str,
+        partitions: &[(Str, i32)],
+        committed: &[CommittedOffset],
+        notices: &mut Vec<Notice>,
+    ) {
+        let mut without: BTreeMap<&Str, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            if !committed.iter().any(|it| it.topic == *topic && it.partition == *partition) {
+                without.entry(topic).or_default().push(*partition);
+            }
+        }
+        for (topic, mut partitions) in without {
+            partitions.sort_unstable();
+            let count = partitions.len();
+            let shown: Vec<String> = partitions.iter().take(10).map(i32::to_string).collect();
+            let more = if count > shown.len() { ", .." } else { "" };
+            notices.push(Notice {
+                event: "not_imported",
+                text: format!(
+                    "group {group} has committed no offset of {topic} [{}{more}]: --from says where loading begins there",
+                    shown.join(", ")
+                ),
+            });
+        }
+    }
+
     /// Where a group stands, as far as the log still has what is there.
     async fn imported(
         &self,
         group: &str,
         partitions: &[(Str, i32)],
         seen: &[Seen],
-        notices: &mut Vec<String>,
+        notices: &mut Vec<Notice>,
     ) -> Result<Vec<((Str, i32), i64)>, Trouble> {
         let failed = |error: Error| Trouble::kafka(&error);
         self.client.ensure_no_members(group).await.map_err(failed)?;
@@ -79,6 +108,7 @@ impl Survey<'_> {
                 "--import-group {group}: it has committed no offset of {topic}"
             )));
         }
+        self.tell_uncommitted(group, partitions, &committed, notices);
         let question =
             |it: &CommittedOffset| Some(EpochQuery::new(it.topic.clone(), it.partition, it.leader_epoch?));
         let questions: Vec<EpochQuery> = committed.iter().filter_map(question).collect();
@@ -120,7 +150,7 @@ impl Survey<'_> {
                             false => format!("{what}; --accept-loss begins at offset {begin}"),
                         }));
                     }
-                    notices.push(format!("{what}; loading begins at offset {begin}"));
+                    notices.push(Notice::of_loss(format!("{what}; loading begins at offset {begin}")));
                     begin
                 }
             };

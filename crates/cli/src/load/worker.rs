@@ -169,7 +169,7 @@ impl Worker {
         let survey = Survey { plan, client, config, tables: &tables, pulse, late: None };
         let placed = survey.establish(postgres, &self.assigned, &mut notices).await?;
         for notice in notices {
-            self.shared.reporter.tell("loss_accepted", &notice);
+            self.shared.reporter.tell(notice.event, &notice.text);
         }
         Ok((placed, tables.into_iter().zip(layouts).collect()))
     }

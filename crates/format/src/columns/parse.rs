@@ -5,7 +5,8 @@ use super::{Column, ColumnsError, Path, PathRoot, Source, Step, Type};
 /// The longest path: as deep as a walk along it may be.
 const MAX_STEPS: usize = 100;
 
-pub(super) fn parse(text: &str) -> Result<Vec<Column>, ColumnsError> {
+/// Each column, and whether its type was said.
+pub(super) fn parse(text: &str) -> Result<Vec<(Column, bool)>, ColumnsError> {
     let mut parser = Parser { rest: text };
     let mut list = Vec::new();
     loop {
@@ -33,7 +34,7 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn column(&mut self, number: usize) -> Result<Column, ColumnsError> {
+    fn column(&mut self, number: usize) -> Result<(Column, bool), ColumnsError> {
         self.skip_spaces();
         if self.rest.is_empty() || self.rest.starts_with([',', '=']) {
             return Err(error(format!("column {number} has no name")));
@@ -50,12 +51,13 @@ impl Parser<'_> {
                 Source::Path(Path { root: PathRoot::Value, steps })
             })
         };
+        let is_typed = type_name.is_some();
         let column_type = match type_name {
             Some(type_name) => Type::of_name(&type_name)
                 .map_err(|error| ColumnsError::at(&name.display, error.to_string()))?,
             None => source.natural_type(),
         };
-        Ok(Column { name: name.display, column_type, source })
+        Ok((Column { name: name.display, column_type, source }, is_typed))
     }
 
     fn source(&mut self, column: &str) -> Result<Source, ColumnsError> {
