@@ -86,6 +86,15 @@ pub enum Problem {
 const EXCERPT_CHARS: usize = 60;
 
 impl Problem {
+    /// Whether it tells the column's type itself, or is about none.
+    fn tells_type(&self) -> bool {
+        use Problem::{IntegerOutOfRange, InvalidDocument, InvalidValue, WrongWidth};
+        matches!(
+            self,
+            InvalidValue { .. } | IntegerOutOfRange(_) | WrongWidth { .. } | InvalidDocument { .. }
+        )
+    }
+
     #[cold]
     pub(super) fn value(column_type: &Type, bytes: &[u8], reason: &'static str) -> Problem {
         Problem::InvalidValue { column_type: column_type.clone(), excerpt: excerpt(bytes), reason }
@@ -189,6 +198,8 @@ struct FormatErrorParts {
     partition: i32,
     offset: i64,
     column: String,
+    /// Where the problem is about it and does not tell it.
+    column_type: Option<Type>,
     problem: Problem,
     advice: &'static str,
 }
@@ -197,12 +208,14 @@ impl FormatError {
     #[cold]
     pub(super) fn new(
         (topic, partition, offset): (&str, i32, i64),
-        column: &str,
+        (column, column_type): (&str, Option<&Type>),
         problem: Problem,
         advice: &'static str,
     ) -> Self {
         let (topic, column) = (topic.to_owned(), column.to_owned());
-        FormatError(Box::new(FormatErrorParts { topic, partition, offset, column, problem, advice }))
+        let column_type = column_type.filter(|_| !problem.tells_type()).cloned();
+        let parts = FormatErrorParts { topic, partition, offset, column, column_type, problem, advice };
+        FormatError(Box::new(parts))
     }
 
     /// The topic of the record.
@@ -241,8 +254,12 @@ impl FormatError {
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FormatErrorParts { topic, partition, offset, column, problem, advice } = &*self.0;
-        write!(f, "topic {topic} [{partition}] at offset {offset}, column {column}: {problem}")?;
+        let FormatErrorParts { topic, partition, offset, column, column_type, problem, advice } = &*self.0;
+        write!(f, "topic {topic} [{partition}] at offset {offset}, column {column}")?;
+        if let Some(column_type) = column_type {
+            write!(f, " of type {column_type}")?;
+        }
+        write!(f, ": {problem}")?;
         if advice.is_empty() { Ok(()) } else { write!(f, "; {advice}") }
     }
 }

@@ -38,8 +38,8 @@ impl BinaryWriter {
         })
     }
 
-    pub(super) fn column_name(&self, column: usize) -> &str {
-        self.row.name(column)
+    pub(super) fn column(&self, column: usize) -> (&str, Option<&Type>) {
+        self.row.column(column)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {

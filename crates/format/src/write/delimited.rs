@@ -60,8 +60,8 @@ impl<E: Escaping> RowWriter<E> {
         })
     }
 
-    pub(super) fn column_name(&self, column: usize) -> &str {
-        self.row.name(column)
+    pub(super) fn column(&self, column: usize) -> (&str, Option<&Type>) {
+        self.row.column(column)
     }
 
     pub(super) fn begin(&self, out: &mut Vec<u8>) {

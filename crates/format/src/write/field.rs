@@ -148,8 +148,10 @@ impl Row {
         self.fields.len()
     }
 
-    pub(super) fn name(&self, column: usize) -> &str {
-        &self.fields[column].name
+    /// Its name and its type.
+    pub(super) fn column(&self, column: usize) -> (&str, Option<&Type>) {
+        let field = &self.fields[column];
+        (&field.name, Some(&field.column_type))
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {

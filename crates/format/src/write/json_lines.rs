@@ -59,8 +59,8 @@ impl JsonWriter {
         Ok(JsonWriter { columns, invalid_text: options.invalid_text, plain: Vec::new() })
     }
 
-    pub(super) fn column_name(&self, column: usize) -> &str {
-        self.columns.as_ref().map_or("value", |columns| columns.row.name(column))
+    pub(super) fn column(&self, column: usize) -> (&str, Option<&Type>) {
+        self.columns.as_ref().map_or(("value", None), |columns| columns.row.column(column))
     }
 
     #[inline]

@@ -130,13 +130,13 @@ impl RecordWriter {
     #[cold]
     fn explain(&self, context: &RecordContext<'_>, record: &Record<'_>, fault: Fault) -> FormatError {
         let column = match &self.0 {
-            Kind::Text(writer) => writer.column_name(fault.column),
-            Kind::Csv(writer) => writer.column_name(fault.column),
-            Kind::Binary(writer) => writer.column_name(fault.column),
-            Kind::Json(writer) => writer.column_name(fault.column),
-            Kind::Raw(writer) => writer.column_name(fault.column),
-            Kind::Template(_) | Kind::Envelope(_) if fault.column == Fault::KEY => "key",
-            Kind::Template(_) | Kind::Envelope(_) => "value",
+            Kind::Text(writer) => writer.column(fault.column),
+            Kind::Csv(writer) => writer.column(fault.column),
+            Kind::Binary(writer) => writer.column(fault.column),
+            Kind::Json(writer) => writer.column(fault.column),
+            Kind::Raw(writer) => writer.column(fault.column),
+            Kind::Template(_) | Kind::Envelope(_) if fault.column == Fault::KEY => ("key", None),
+            Kind::Template(_) | Kind::Envelope(_) => ("value", None),
         };
         let place = (context.topic, context.partition, record.offset);
         let advice = advice(&fault.problem);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     columns::Columns,
+    columns::Type,
     options::{FormatOptions, OptionError},
 };
 
@@ -32,8 +33,8 @@ impl RawWriter {
         })
     }
 
-    pub(super) fn column_name(&self, _column: usize) -> &str {
-        self.row.name(0)
+    pub(super) fn column(&self, _column: usize) -> (&str, Option<&Type>) {
+        self.row.column(0)
     }
 
     #[inline]

@@ -244,19 +244,21 @@ fn invalid_text_follows_the_policy() {
         check_error(
             &options,
             b"caf\xe9",
-            &format!("column value: byte 0xe9 at position 3 is not valid UTF-8; {advice}"),
+            &format!("column value of type text: byte 0xe9 at position 3 is not valid UTF-8; {advice}"),
         );
         check_error(
             &options,
             b"a\0b",
-            &format!("column value: the NUL byte at position 1 cannot be part of a text; {advice}"),
+            &format!(
+                "column value of type text: the NUL byte at position 1 cannot be part of a text; {advice}"
+            ),
         );
         let path = FormatOptions { columns: Columns::parse("a text").ok(), ..options };
         check_error(
             &path,
             br#"{"a":"x\udc9c!"}"#,
             &format!(
-                "column a: \\udc9c at byte 1 is half of a character: PostgreSQL's text cannot hold it; {advice}"
+                "column a of type text: \\udc9c at byte 1 is half of a character: PostgreSQL's text cannot hold it; {advice}"
             ),
         );
     }
@@ -269,17 +271,19 @@ fn types_are_checked_in_every_format() {
         check_error(
             &options(format, "doc jsonb = value"),
             br#"{"a":"\u0000"}"#,
-            &format!("column doc: invalid JSON at position 6: jsonb cannot hold \\u0000; {as_it_is}"),
+            &format!(
+                "column doc of type jsonb: invalid JSON at position 6: jsonb cannot hold \\u0000; {as_it_is}"
+            ),
         );
         check_error(
             &options(format, "doc json = value"),
             b"{\"a\":}",
-            &format!("column doc: invalid JSON at position 5: a value was expected; {as_it_is}"),
+            &format!("column doc of type json: invalid JSON at position 5: a value was expected; {as_it_is}"),
         );
         check_error(
             &options(format, "doc json = value"),
             b"\"\xff\"",
-            &format!("column doc: invalid JSON at position 1: not valid UTF-8; {as_it_is}"),
+            &format!("column doc of type json: invalid JSON at position 1: not valid UTF-8; {as_it_is}"),
         );
         check_error(
             &options(format, "n int2 = value"),
