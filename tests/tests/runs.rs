@@ -323,16 +323,20 @@ fn signals_that_the_caller_ignores_end_kcat_and_nothing_else() {
 }
 
 #[test]
-fn files_behind_one_that_is_missing_are_sent_where_errors_are_no_end() {
+fn files_behind_one_that_is_missing_are_sent_as_well() {
     let broker = Broker::start();
     let topic = broker.create("files", 1);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("there");
     std::fs::write(&file, "content").expect("a file");
     let (missing, there) = (folder.path().join("missing").display().to_string(), file.display().to_string());
-    let output = broker.kcat(&["-P", "-E", "-t", &topic, &missing, &there], b"").expect_code(1);
-    assert!(output.stderr.contains("% Failed to open"), "{}", output.stderr);
-    assert_eq!(broker.kcat(&["-C", "-e", "-q", "-t", &topic], b"").expect_success().text(), "content\n");
+    for more in [&[][..], &["-E"]] {
+        let output = [&["-P", "-t", &topic, &missing, &there], more].concat();
+        let output = broker.kcat(&output, b"").expect_code(1);
+        assert!(output.stderr.contains("% Failed to open"), "{}", output.stderr);
+    }
+    let all = broker.kcat(&["-C", "-e", "-q", "-t", &topic], b"").expect_success();
+    assert_eq!(all.text(), "content\ncontent\n");
 }
 
 #[test]

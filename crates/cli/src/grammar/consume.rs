@@ -136,6 +136,10 @@ impl ConsumeArgs {
         let group = self.group_use(properties).filter(|_| self.exact.start.is_none());
         let start = start(self.from.as_deref(), group.is_some(), properties, environment.now_ms)?;
         let stop = stop(self.until.as_deref(), group.is_some(), environment.now_ms)?;
+        if is_before(stop.as_ref(), &start) {
+            let (from, until) = (self.from.unwrap_or_default(), self.until.unwrap_or_default());
+            return Err(format!("--until {until} is before --from {from}: nothing would be read"));
+        }
         let partitions = self.partitions.as_deref().map(parse_partitions).transpose();
         let isolation =
             self.isolation.map(IsolationLevel::from).or(properties.isolation_level).unwrap_or_default();
@@ -209,6 +213,16 @@ fn start(
             }
             start => Ok(start),
         },
+    }
+}
+
+/// Whether a run would end before it begins, as far as the command line alone tells.
+fn is_before(stop: Option<&Stop>, start: &Start) -> bool {
+    match (stop, start) {
+        (Some(Stop::Offset(stop)), Start::Offset(start)) => stop < start,
+        (Some(Stop::Timestamp(stop)), Start::Timestamp(start)) => stop < start,
+        (Some(Stop::BeforeEnd(stop)), Start::BeforeEnd(start)) => stop > start,
+        _ => false,
     }
 }
 

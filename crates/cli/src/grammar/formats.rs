@@ -25,7 +25,7 @@ pub(super) struct FormatArgs {
     /// What stands for NULL, as in COPY
     #[arg(long, env = "KCOPY_NULL", value_name = "TEXT", allow_hyphen_values = true)]
     null: Option<String>,
-    /// Between columns (text, csv) or after records (raw); \n \r \t \xNN are understood
+    /// Between columns (text, csv) or after records (raw); \n \r \t \0 \xNN are understood
     #[arg(long, env = "KCOPY_DELIMITER", value_name = "TEXT", allow_hyphen_values = true)]
     delimiter: Option<String>,
     /// The quote character of csv

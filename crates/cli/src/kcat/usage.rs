@@ -24,7 +24,7 @@ General options:
   -t <topic>         Topic to consume from, produce to, or list
   -p <partition>     Partition; -1 (default) is all, or the partitioner's choice
   -b <brokers,..>    Brokers to ask first: host[:port], port 9092 if none is given
-  -D <delim>         Delimiter between messages: text with \n \r \t \xNN
+  -D <delim>         Delimiter between messages: text with \n \r \t \0 \xNN
                      Default: \n
   -K <delim>         Delimiter between key and message, likewise
   -c <cnt>           Stop after so many messages

@@ -170,7 +170,7 @@ pub fn parse_key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A delimiter with kcat's escapes `\n`, `\r`, `\t` and `\xNN` (one or two hex digits); all else is itself.
+/// A delimiter with kcat's escapes `\n`, `\r`, `\t` and `\xNN` (one or two hex digits), and `\0`; all else is itself.
 ///
 /// # Errors
 /// No hex digit follows `\x`.
@@ -180,11 +180,12 @@ pub fn parse_delimiter(text: &[u8]) -> Result<Vec<u8>, String> {
     while let Some((&first, tail)) = rest.split_first() {
         let escape = if first == b'\\' { tail.first().copied() } else { None };
         match escape {
-            Some(b'n' | b'r' | b't') => {
+            Some(b'n' | b'r' | b't' | b'0') => {
                 bytes.push(match escape {
                     Some(b'n') => b'\n',
                     Some(b'r') => b'\r',
-                    _ => b'\t',
+                    Some(b't') => b'\t',
+                    _ => 0,
                 });
                 rest = &tail[1..];
             }
@@ -342,6 +343,7 @@ mod tests {
             ("\\x30", "0"),
             ("\\x1f5", "\x1f5"),
             ("\\x0", "\0"),
+            ("a\\0b", "a\0b"),
             ("\\", "\\"),
             ("\\q;", "\\q;"),
         ] {

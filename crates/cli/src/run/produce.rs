@@ -315,7 +315,8 @@ impl Run<'_> {
             }
             let value = match std::fs::read(path) {
                 Ok(value) => value,
-                Err(error) if self.plan.keep_going => {
+                // As kcat does.
+                Err(error) if self.plan.common.grammar == Grammar::Kcat => {
                     say!("% Failed to open {}: {error}", path.display());
                     self.refused += 1;
                     continue;

@@ -196,16 +196,22 @@ async fn establish(
         max_in_flight: config.max_in_flight,
     };
     tracing::debug!(target: BROKER, broker = %address, "connecting");
+    let mut is_connected = false;
     let connected = timeout(limit, async {
         let stream = config.connector.connect(&address.host, address.port).await.map_err(|error| {
             Error::new(ErrorKind::Connect, format!("connecting failed: {error}")).with_source(error)
         })?;
+        is_connected = true;
         Connection::start(stream, address.clone(), &options, pool).await
     });
     let result = match connected.await {
         Ok(result) => result,
         Err(_) => {
-            let message = format!("connecting took longer than {} ms", limit.as_millis());
+            let limit = limit.as_millis();
+            let message = match is_connected {
+                true => format!("it takes connections, and has not answered within {limit} ms"),
+                false => format!("connecting took longer than {limit} ms"),
+            };
             Err(Error::new(ErrorKind::Timeout, message))
         }
     };

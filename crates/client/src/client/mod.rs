@@ -117,6 +117,7 @@ impl Client {
         match self.0.config.bootstrap_servers.as_slice() {
             [] => "no broker".into(),
             [one] => format!("broker {one}"),
+            [first, _] => format!("broker {first} or the other one"),
             [first, others @ ..] => format!("broker {first} or {} others", others.len()),
         }
     }
