@@ -324,11 +324,13 @@ fn the_first_start_is_chosen_and_new_partitions_begin_at_their_beginning() {
     let topic = setting.broker.create("first", 1);
     setting.database.execute("create table first(n int4)");
     setting.produce(&topic, &numbers(0, 10));
-    setting.load(&[&topic, "--into", "first", "--from", "-3"]).expect_success();
+    let first = setting.load(&[&topic, "--into", "first", "--from", "-3"]).expect_success();
+    assert!(!first.stderr.contains("is used"), "{first:?}");
     assert_eq!(setting.database.value("select min(n) from first"), "7");
     setting.topic(&["alter", &topic, "--partitions", "2"]);
     setting.broker.kcat(&["-P", "-t", &topic, "-p", "1"], b"{\"n\":100}\n{\"n\":101}\n").expect_success();
-    setting.load(&[&topic, "--into", "first", "--from", "end"]).expect_success();
+    let told = setting.load(&[&topic, "--into", "first", "--from", "end"]).expect_success();
+    assert!(told.stderr.contains("neither --from nor --import-group is used"), "{told:?}");
     assert_eq!(setting.database.value("select count(*) from first"), "5");
 }
 

@@ -1,8 +1,8 @@
 //! `kcopy load`: two loaders for one table, and positions that others have moved.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kcopy_tests::WireLoad as Setting;
+use kcopy_tests::{DEADLINE, WireLoad as Setting};
 use rustix::process::Signal;
 
 fn numbers(from: u32, until: u32) -> String {
@@ -101,7 +101,9 @@ fn of_two_services_one_goes_on() {
     for _ in 0..3 {
         let arguments = [topic.as_str(), "--into", "services", "--follow", "--batch-time", "1ms"];
         let loaders = [0, 1].map(|_| setting.start(&arguments));
+        let started = Instant::now();
         let ended = loop {
+            assert!(started.elapsed() < DEADLINE, "none of them ends");
             for partition in ["0", "1", "2", "3"] {
                 let line = format!("{{\"n\":{produced}}}\n");
                 let produced_one = ["-P", "-t", &topic, "-p", partition];

@@ -126,6 +126,19 @@ fn what_a_column_cannot_take_is_named_with_its_type_and_value() {
         }
         assert!(skipped.stderr.contains("6 of them rejected"), "{skipped:?}");
     }
+    // A trigger has values of its own: none of the row's is to blame.
+    let innocent = setting.broker.create("innocent", 1);
+    setting.produce(&innocent, "1:{\"d\":77}\n");
+    setting.database.execute(
+        "create table audit(x positive);
+         create function audited() returns trigger language plpgsql as
+           $$ begin insert into audit values (-new.d); return new; end $$;
+         create table innocent(d positive);
+         create trigger audited after insert on innocent for each row execute function audited()",
+    );
+    let failed = setting.load(&[&innocent, "--into", "innocent"]).expect_code(1);
+    assert!(failed.stderr.contains("value for domain positive violates"), "{failed:?}");
+    assert!(!failed.stderr.contains("column d") && !failed.stderr.contains("77"), "{failed:?}");
 }
 
 #[test]

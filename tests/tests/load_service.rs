@@ -117,6 +117,35 @@ fn a_service_tells_how_it_is_and_ends_in_order() {
 }
 
 #[test]
+fn a_topic_that_is_made_anew_and_grows_at_once_is_loaded_on() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("growing", 1);
+    setting.database.execute("create table growing(n int4)");
+    let follow = [&topic, "--into", "growing", "--follow", "--accept-loss", "--batch-time", "20ms"];
+    let loader = setting.start(&[&follow[..], &["-X", "metadata.max.age.ms=100"]].concat());
+    setting.wait_for("select to_regclass('kcopy.offsets') is not null", "t");
+    // Each step is noticed, so that whoever watches knows of another count.
+    let positions = "select count(*) from kcopy.offsets";
+    for round in 1..=2 {
+        setting.topic(&["alter", &topic, "--partitions", "7"]);
+        setting.wait_for(positions, "7");
+        setting.topic(&["delete", &topic]);
+        setting.topic(&["create", &topic, "--partitions", "1"]);
+        setting.wait_for(positions, "1");
+        setting.topic(&["alter", &topic, "--partitions", "5"]);
+        for partition in ["0", "1", "2", "3", "4"] {
+            setting
+                .broker
+                .kcat(&["-P", "-t", &topic, "-p", partition], format!("{{\"n\":{round}}}\n").as_bytes())
+                .expect_success();
+        }
+        setting.wait_for(&format!("select count(*) from growing where n = {round}"), "5");
+    }
+    loader.signal(Signal::TERM);
+    loader.finish().expect_code(143);
+}
+
+#[test]
 fn partitions_that_come_while_a_loader_begins_are_all_loaded() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.topic("coming");

@@ -38,10 +38,18 @@ pub(super) async fn statement(
                 )));
             }
             let mut sample = Sample::new(Some(columns))?;
-            if (0..columns.as_slice().len()).any(|at| !columns.is_typed(at)) {
+            let is_inferred = (0..columns.as_slice().len()).any(|at| !columns.is_typed(at));
+            if is_inferred {
                 take_sample(client, config, &topics, &mut sample).await?;
             }
-            let (mut listed, notes) = sample.named_columns(columns, table);
+            let (mut listed, mut notes) = sample.named_columns(columns, table);
+            if is_inferred && sample.records == 0 {
+                notes.push(format!(
+                    "{} has no records yet to infer types from: columns of {table} whose type --columns does not say are \
+                     what they are by themselves, parts of JSON text",
+                    topics.join(", ")
+                ));
+            }
             if plan.mode == Mode::Upsert {
                 listed.push(format!("primary key ({})", key.join(", ")));
             }
@@ -64,12 +72,14 @@ pub(super) async fn statement(
     Ok((format!("create table if not exists {table} (\n{}\n);", columns.join(",\n")), notes))
 }
 
-/// The columns that are filled from the records' keys.
+/// The column that is the records' key, or those that are parts of it.
 fn key_of(columns: &Columns) -> Vec<String> {
-    let is_of_key = |column: &&Column| {
-        matches!(column.source, Source::Key | Source::Path(Path { root: PathRoot::Key, .. }))
-    };
-    columns.as_slice().iter().filter(is_of_key).map(|column| quoted(&column.name)).collect()
+    let list = columns.as_slice();
+    let is_part = |column: &&Column| matches!(column.source, Source::Path(Path { root: PathRoot::Key, .. }));
+    match list.iter().find(|column| column.source == Source::Key) {
+        Some(whole) => vec![quoted(&whole.name)],
+        None => list.iter().filter(is_part).map(|column| quoted(&column.name)).collect(),
+    }
 }
 
 async fn take_sample(

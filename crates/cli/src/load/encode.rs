@@ -227,13 +227,34 @@ fn filled(column: &TableColumn, table: &Table, mode: Mode) -> Filled {
     }
 }
 
+/// A field of COPY's text format as it was before.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = field.iter();
+    let mut out = Vec::with_capacity(field.len());
+    while let Some(&byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'b') => 8,
+                Some(b'f') => 12,
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(b'v') => 11,
+                Some(other) => *other,
+                None => byte,
+            },
+            _ => byte,
+        });
+    }
+    out
+}
+
 /// A tombstone has nothing but its key, its headers and where it came.
 fn check_key_of_tombstones(table: &Table, columns: &Columns) -> Result<(), String> {
     for column in columns.as_slice().iter().filter(|column| table.key.contains(&column.name)) {
         let from = match &column.source {
             Source::Value | Source::Path(Path { root: PathRoot::Value, .. }) => "the record's value",
             Source::Offset => "the record's offset",
-            Source::Timestamp | Source::TimestampType => "the record's time",
             _ => continue,
         };
         let name = &column.name;
@@ -314,7 +335,7 @@ impl RowEncoder {
     pub(super) fn excerpt(&self, row: &[u8], at: usize) -> Option<String> {
         if self.format != Format::Binary {
             let mut fields = row.strip_suffix(b"\n").unwrap_or(row).split(|byte| *byte == b'\t');
-            return fields.nth(at).filter(|field| field != b"\\N").map(excerpt);
+            return fields.nth(at).filter(|field| field != b"\\N").map(|field| excerpt(&unescaped(field)));
         }
         let mut rest = row.get(2..)?;
         for _ in 0..at {

@@ -67,7 +67,7 @@ use self::{
     catalog::Table,
     filled::FilledColumns,
     patience::Patience,
-    positions::{Assigned, Survey},
+    positions::{Assigned, Notice, Survey},
     pulse::Pulse,
     service::{Notify, Signals},
     session::Backend,
@@ -76,7 +76,7 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    plan::{End, Load, OnError},
+    plan::{End, Load, OnError, Start},
     run::{Failure, progress::Progress, session::Session},
 };
 
@@ -254,29 +254,40 @@ fn load(
             match shared.handle.block_on(patience.limit(prepared)) {
                 Some(Ok(assigned)) => break assigned,
                 Some(Err(trouble)) => patience.take(trouble)?,
-                None => {}
+                None => {
+                    take_reload(commander);
+                }
             }
         };
         notify.send("READY=1");
-        if shared.plan.end == End::Follow && shared.plan.partitions.is_none() {
+        let watching = (shared.plan.end == End::Follow && shared.plan.partitions.is_none()).then(|| {
             let mut known = BTreeMap::new();
             for it in &assigned {
                 *known.entry(it.topic.clone()).or_default() += 1;
             }
-            shared.handle.spawn(watch_topics(Arc::clone(shared), Arc::clone(commander), known));
-        }
-        work(shared, commander, &config, &mut filled, assigned)?;
-        let is_again = commander.send_if_modified(|command| {
-            let is_again = *command == Command::Reload;
-            if is_again {
-                *command = Command::Run;
-            }
-            is_again
+            shared.handle.spawn(watch_topics(Arc::clone(shared), Arc::clone(commander), known))
         });
-        if !is_again {
+        let worked = work(shared, commander, &config, &mut filled, assigned);
+        // It knows only what there was.
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+        worked?;
+        if !take_reload(commander) {
             return Ok(());
         }
     }
+}
+
+/// Whether partitions are to be found anew, which the caller does then.
+fn take_reload(commander: &watch::Sender<Command>) -> bool {
+    commander.send_if_modified(|command| {
+        let is_again = *command == Command::Reload;
+        if is_again {
+            *command = Command::Run;
+        }
+        is_again
+    })
 }
 
 /// Shares the partitions between workers, and waits for all of them.
@@ -320,6 +331,8 @@ struct Looked {
     told: BTreeSet<String>,
     /// Topics that were not there: all of their records have come since this run began.
     late: BTreeSet<Str>,
+    /// Whether positions were set: what is there from here on is this run's.
+    has_begun: bool,
 }
 
 /// Looks at both sides once, before anything is read: the tables, the topics, where each partition ends.
@@ -391,10 +404,17 @@ async fn prepare(
     let late = Some(&looked.late);
     let survey = Survey { plan, client: &shared.client, config, tables: &tables, pulse, late };
     let mut notices = Vec::new();
+    let says_start = plan.import_group.is_some() || !matches!(plan.start, Start::Beginning);
+    if says_start && !looked.has_begun && positions::were_there(&postgres, plan).await? {
+        let text = "some topic has positions in its table already (kcopy.offsets): neither --from nor --import-group is \
+                    used for it";
+        notices.push(Notice { event: "start_not_used", text: text.to_owned() });
+    }
     let placed = match survey.establish(&mut postgres, &assigned, &mut notices).await {
         Ok(placed) => placed,
         Err(trouble) => return Err(locks::explained(&postgres, plan, pulse, trouble).await),
     };
+    looked.has_begun = true;
     for notice in notices {
         shared.reporter.tell(notice.event, &notice.text);
     }

@@ -182,6 +182,9 @@ struct Other {
     log: Log,
 }
 
+/// By table and topic.
+type KnownTopics = HashMap<(u32, String), Vec<Other>>;
+
 /// The rows of kcopy.offsets by table, topic and partition.
 pub(super) type Positions = HashMap<(u32, String, i32), Stored>;
 
@@ -205,8 +208,9 @@ impl Survey<'_> {
         let mut stored = self.stored(&transaction, assigned).await?;
         // Asked only while the positions are locked: what is older than a position says nothing about it.
         let mut seen = self.pulse.resting(self.look(assigned, &stored)).await?;
-        let is_fine = |(it, seen): (&Assigned, &Seen)| {
-            stored.get(&self.key(it)).is_none_or(|stored| matches!(judge(stored, seen), Verdict::Fine))
+        let is_fine = |(it, seen): (&Assigned, &Seen)| match stored.get(&self.key(it)) {
+            Some(stored) => matches!(judge(stored, seen), Verdict::Fine),
+            None => self.check_others(&known, it, &seen.log).is_ok(),
         };
         if !assigned.iter().zip(&seen).all(is_fine) {
             // Once more, and of the present leaders: a former one knows only the past.
@@ -229,8 +233,7 @@ impl Survey<'_> {
             let mut position = seen.range.log_start_offset;
             match stored.remove(&self.key(assigned)) {
                 None => {
-                    let others = known.get(&(self.tables[assigned.table].oid, assigned.topic.to_string()));
-                    self.check_others(others.map_or(&[], Vec::as_slice), &seen.log)
+                    self.check_others(&known, assigned, &seen.log)
                         .map_err(|why| Trouble::Final(format!("{place} was never loaded, and {why}")))?;
                     if let Some((start, epoch)) = starts.get(&(assigned.topic.clone(), assigned.partition)) {
                         (position, seen.range.last_epoch) = (*start, *epoch);
@@ -377,13 +380,13 @@ impl Survey<'_> {
         &self,
         transaction: &Transaction<'_>,
         assigned: &[Assigned],
-    ) -> Result<HashMap<(u32, String), Vec<Other>>, Trouble> {
+    ) -> Result<KnownTopics, Trouble> {
         let (targets, topics) = self.targets(assigned);
         let known = "select target::oid, topic, min(partition), cluster_id, topic_id from kcopy.offsets \
                      where target = any($1::oid[]) and topic = any($2) group by 1, 2, 4, 5 order by 3";
         let rows = transaction.query(known, &[&targets, &topics]).await;
         let rows = rows.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
-        let mut known: HashMap<(u32, String), Vec<Other>> = HashMap::new();
+        let mut known = KnownTopics::new();
         for row in &rows {
             let other =
                 Other { partition: row.get(2), log: Log { cluster_id: row.get(3), topic_id: row.get(4) } };
@@ -393,9 +396,11 @@ impl Survey<'_> {
     }
 
     /// Positions of other partitions tell as well that it is another log.
-    fn check_others(&self, others: &[Other], now: &Log) -> Result<(), String> {
+    fn check_others(&self, known: &KnownTopics, assigned: &Assigned, now: &Log) -> Result<(), String> {
         let unlike = |other: &Other| Some((other.partition, other.log.unlike(now)?));
-        match others.iter().find_map(unlike).filter(|_| !self.plan.accepts_loss) {
+        let others = known.get(&(self.tables[assigned.table].oid, assigned.topic.to_string()));
+        let other = others.into_iter().flatten().find_map(unlike);
+        match other.filter(|_| !self.plan.accepts_loss) {
             None => Ok(()),
             Some((partition, what)) => Err(format!(
                 "the position of [{partition}] is one of {what}; --accept-loss loads it all the same"

@@ -64,9 +64,10 @@ impl Sent<'_> {
         }
     }
 
-    /// The column that a domain's constraint is about, as far as only one can be meant.
+    /// The column that a domain's constraint is about, as far as only one can be meant: a trigger has values of its own.
     fn column_of_domain(&self, error: &tokio_postgres::Error) -> Option<usize> {
-        let domain = error.as_db_error()?.datatype()?;
+        let error = error.as_db_error()?;
+        let domain = error.datatype().filter(|_| error.where_().is_none_or(str::is_empty))?;
         let is_of_domain = |declared: &str| {
             let declared = declared.trim_end_matches("[]").rsplit('.').next().unwrap_or(declared);
             declared.trim_matches('"') == domain
@@ -113,7 +114,9 @@ fn column_in<'a>(rest: &str, names: impl Iterator<Item = &'a str>) -> Option<usi
 /// The value is left out where PostgreSQL shows it itself.
 fn described(column: &str, value: Option<&str>, reason: &str) -> String {
     match value {
-        Some(value) if !reason.contains(&format!("\"{value}\"")) => format!("{column}: {value:?}: {reason}"),
+        Some(value) if !reason.contains(&format!("\"{}", value.trim_end_matches('…'))) => {
+            format!("{column}: {value:?}: {reason}")
+        }
         _ => format!("{column}: {reason}"),
     }
 }

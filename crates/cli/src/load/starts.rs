@@ -1,6 +1,6 @@
 //! Where topics begin that were never loaded into their table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kcopy_client::{
     Assignment, CommittedOffset, EpochQuery, Error, StartOffset,
@@ -70,9 +70,10 @@ impl Survey<'_> {
         committed: &[CommittedOffset],
         notices: &mut Vec<Notice>,
     ) {
+        let committed: HashSet<(&Str, i32)> = committed.iter().map(|it| (&it.topic, it.partition)).collect();
         let mut without: BTreeMap<&Str, Vec<i32>> = BTreeMap::new();
         for (topic, partition) in partitions {
-            if !committed.iter().any(|it| it.topic == *topic && it.partition == *partition) {
+            if !committed.contains(&(topic, *partition)) {
                 without.entry(topic).or_default().push(*partition);
             }
         }

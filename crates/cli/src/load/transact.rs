@@ -3,7 +3,8 @@
 //! ```text
 //! begin; lock the tables        nothing can change them from here on
 //! are they what they were?      if not, nothing is written, and they are looked at again
-//! positions for update          each must be where it was left, moved or not: a second loader is noticed here
+//! positions for update          those that move, and the first one
+//! are all where they were left? a second loader is noticed here: the one that commits first goes on
 //! copy, merge                   rows
 //! insert rejected records
 //! positions set                 compare-and-set, each exactly one row
@@ -12,7 +13,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{
     batch::{Batch, Origin, Rejected},
@@ -30,12 +31,31 @@ use super::{
 };
 use crate::plan::{Load, OnError};
 
+/// In one order for all, so that two loaders wait for each other and never both.
+const LOCK_POSITIONS: &str = "\
+select from kcopy.offsets o
+join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition)
+     on o.target = w.target and o.topic = w.topic and o.partition = w.partition
+order by o.target::oid, o.topic, o.partition for update of o";
+
+/// Those that are not where they were left. A statement of its own: it sees what others have committed while the one
+/// before waited for them.
+const COMPARE_POSITIONS: &str = "\
+select w.at, o.next_offset
+from unnest($1::oid[], $2::text[], $3::int4[], $4::int8[]) with ordinality w(target, topic, partition, left_at, at)
+left join kcopy.offsets o on o.target = w.target and o.topic = w.topic and o.partition = w.partition
+where o.next_offset is distinct from w.left_at order by 1";
+
 /// A connection that is ready to load.
 pub(super) struct Loader {
     client: Session,
     tables: Vec<Destination>,
     /// Where each partition stands, as far as this loader has moved it.
     settled: Vec<i64>,
+    /// Of each table and topic the first partition here: every transaction locks it, so that one comes after the other.
+    gates: Vec<usize>,
+    lock_positions: Statement,
+    compare_positions: Statement,
     fingerprints: Statement,
     lock: String,
     plan: Arc<Load>,
@@ -85,7 +105,30 @@ impl Loader {
         let fingerprints = client.prepare(&catalog::fingerprints(&tables)).await.map_err(failed)?;
         let charset = Charset::of(&client).await?;
         let settled = partitions.iter().map(|placed| placed.range.start).collect();
-        Ok(Loader { client, tables: destinations, settled, fingerprints, lock, plan, reread, charset, pulse })
+        let mut firsts: HashMap<(usize, &str), usize> = HashMap::new();
+        for (at, Placed { assigned, .. }) in partitions.iter().enumerate() {
+            let first = firsts.entry((assigned.table, &*assigned.topic)).or_insert(at);
+            if assigned.partition < partitions[*first].assigned.partition {
+                *first = at;
+            }
+        }
+        let gates = firsts.into_values().collect();
+        let lock_positions = client.prepare(LOCK_POSITIONS).await.map_err(failed)?;
+        let compare_positions = client.prepare(COMPARE_POSITIONS).await.map_err(failed)?;
+        Ok(Loader {
+            client,
+            tables: destinations,
+            settled,
+            gates,
+            lock_positions,
+            compare_positions,
+            fingerprints,
+            lock,
+            plan,
+            reread,
+            charset,
+            pulse,
+        })
     }
 
     /// Writes a batch, and says what came of it.
@@ -165,22 +208,21 @@ impl Loader {
     }
 
     async fn begin(&self, batch: &Batch, partitions: &[Placed]) -> Result<(), Trouble> {
-        // All of them, also those that do not move: of two loaders the one that commits first goes on then. Were each to
-        // find only what it moves itself, both could find the other's moves, and both would end.
-        let targets: Vec<u32> = partitions.iter().map(|it| self.oid(it)).collect();
-        let topics: Vec<&str> = partitions.iter().map(|it| &*it.assigned.topic).collect();
-        let indexes: Vec<i32> = partitions.iter().map(|it| it.assigned.partition).collect();
-        // In one order for all, so that two loaders wait for each other and never both.
-        let positions = "select o.target::oid, o.topic, o.partition, o.next_offset from kcopy.offsets o \
-                         join unnest($1::oid[], $2::text[], $3::int4[]) w(target, topic, partition) \
-                         on o.target = w.target and o.topic = w.topic and o.partition = w.partition \
-                         order by 1, 2, 3 for update of o";
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&targets, &topics, &indexes];
-        // Sent together: one wait for all three.
-        let (begun, fingerprints, stored) = tokio::join!(
+        let mut is_locked = vec![false; partitions.len()];
+        batch.moves.iter().map(|moved| moved.partition).chain(self.gates.iter().copied()).for_each(|at| {
+            is_locked[at] = true;
+        });
+        let (targets, topics, indexes) = self
+            .keys(partitions.iter().zip(&is_locked).filter_map(|(it, is_locked)| is_locked.then_some(it)));
+        let (all_targets, all_topics, all_indexes) = self.keys(partitions.iter());
+        let to_lock: [&(dyn ToSql + Sync); 3] = [&targets, &topics, &indexes];
+        let to_compare: [&(dyn ToSql + Sync); 4] = [&all_targets, &all_topics, &all_indexes, &self.settled];
+        // Sent together: one wait for all four.
+        let (begun, fingerprints, held, differing) = tokio::join!(
             self.client.batch_execute(&self.lock),
             self.fingerprints(),
-            self.client.query(positions, &parameters),
+            self.client.query(&self.lock_positions, &to_lock),
+            self.client.query(&self.compare_positions, &to_compare),
         );
         if let Err(error) = begun {
             let is_gone = error.code().is_some_and(|code| code.code() == "42P01");
@@ -190,30 +232,38 @@ impl Loader {
             });
         }
         self.compare(&fingerprints?)?;
-        let stored = stored.map_err(|error| at_positions("reading kcopy.offsets", &error))?;
-        let stored: HashMap<(u32, &str, i32), i64> =
-            stored.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect();
-        let now = |placed: &Placed| {
-            let assigned = &placed.assigned;
-            stored.get(&(self.oid(placed), &*assigned.topic, assigned.partition)).copied()
-        };
+        let failed = |error: tokio_postgres::Error| at_positions("reading kcopy.offsets", &error);
+        held.map_err(failed)?;
+        let differing: HashMap<usize, Option<i64>> = differing
+            .map_err(failed)?
+            .iter()
+            .map(|row| (row.get::<_, i64>(0) as usize - 1, row.get(1)))
+            .collect();
         for moved in &batch.moves {
-            let placed = &partitions[moved.partition];
-            if now(placed) != Some(moved.from) {
-                return Err(fenced(
-                    placed,
-                    &format!("offsets {} to {} were to be loaded", moved.from, moved.to - 1),
-                    now(placed),
-                ));
+            if let Some(now) = differing.get(&moved.partition) {
+                let expected = format!("offsets {} to {} were to be loaded", moved.from, moved.to - 1);
+                return Err(fenced(&partitions[moved.partition], &expected, *now));
             }
         }
-        for (placed, &left) in partitions.iter().zip(&self.settled) {
-            // One that is gone is given up with its partition, by another worker too.
-            if now(placed).is_some_and(|now| now != left) {
-                return Err(fenced(placed, &format!("{left} is the next offset to load"), now(placed)));
+        for (at, now) in differing {
+            // One that is gone was given up with its partition, by another worker perhaps.
+            if now.is_some() {
+                let expected = format!("{} is the next offset to load", self.settled[at]);
+                return Err(fenced(&partitions[at], &expected, now));
             }
         }
         Ok(())
+    }
+
+    /// The keys of positions, column by column.
+    fn keys<'a>(&self, partitions: impl Iterator<Item = &'a Placed>) -> (Vec<u32>, Vec<&'a str>, Vec<i32>) {
+        let (mut targets, mut topics, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
+        for placed in partitions {
+            targets.push(self.oid(placed));
+            topics.push(&*placed.assigned.topic);
+            indexes.push(placed.assigned.partition);
+        }
+        (targets, topics, indexes)
     }
 
     async fn fingerprints(&self) -> Result<Vec<Row>, Trouble> {
@@ -285,10 +335,7 @@ impl Loader {
                       where o.target = m.target and o.topic = m.topic and o.partition = m.partition \
                       and o.next_offset = m.old";
         let moves = &batch.moves;
-        let assigned = |partition: usize| &partitions[partition].assigned;
-        let targets: Vec<u32> = moves.iter().map(|it| self.oid(&partitions[it.partition])).collect();
-        let topics: Vec<&str> = moves.iter().map(|it| &*assigned(it.partition).topic).collect();
-        let indexes: Vec<i32> = moves.iter().map(|it| assigned(it.partition).partition).collect();
+        let (targets, topics, indexes) = self.keys(moves.iter().map(|it| &partitions[it.partition]));
         let from: Vec<i64> = moves.iter().map(|it| it.from).collect();
         let to: Vec<i64> = moves.iter().map(|it| it.to).collect();
         let epochs: Vec<Option<i32>> = moves.iter().map(|it| it.leader_epoch).collect();

@@ -133,6 +133,11 @@ BEGIN
     IF written < copied OR (NOT is_straight AND written <> copied) THEN
         RAISE EXCEPTION 'the program wrote % rows, and % came', written, copied USING ERRCODE = 'internal_error';
     END IF;
+    -- Positions that this call has nothing to do with tell as well that it is another log.
+    SELECT o.partition, o.cluster_id, o.topic_id INTO other FROM kcopy.offsets o
+     WHERE o.target = moved_target AND o.topic = moved_topic AND NOT accept_loss
+       AND (o.cluster_id <> taken ->> 'cluster_id' OR o.topic_id <> ids ->> 'topic_id')
+     ORDER BY 1 LIMIT 1;
     FOR found_one IN
         SELECT r.*, (SELECT count(*) FROM unnest(rejected_ones) x WHERE x = r.partition) AS refused
           FROM jsonb_to_recordset(ids -> 'partitions')
@@ -150,12 +155,7 @@ BEGIN
              WHERE o.target = moved_target AND o.topic = moved_topic AND o.partition = found_one.partition
                AND (o.next_offset = found_one."from" OR found_one.gap IS NOT NULL);
         ELSE
-            -- Positions that this call has nothing to do with tell as well that it is another log.
-            SELECT o.partition, o.cluster_id, o.topic_id INTO other FROM kcopy.offsets o
-             WHERE o.target = moved_target AND o.topic = moved_topic AND NOT accept_loss
-               AND (o.cluster_id <> taken ->> 'cluster_id' OR o.topic_id <> ids ->> 'topic_id')
-             ORDER BY 1 LIMIT 1;
-            IF FOUND THEN
+            IF other.partition IS NOT NULL THEN
                 RAISE EXCEPTION '% [%] was never loaded, and the position of [%] is one of %', moved_topic, found_one.partition,
                     other.partition, CASE WHEN other.cluster_id <> taken ->> 'cluster_id'
                         THEN format('cluster %s, while this is cluster %s', other.cluster_id, taken ->> 'cluster_id')

@@ -91,7 +91,7 @@ pub fn install(program: &Path, variables: &[String]) -> Result<String, String> {
         [BEGIN, &known(), TABLES, OFFSETS, "\n", UPGRADE, &functions, OWN, END, &verdict("INSTALLED")]
             .concat();
     Ok(script
-        .replace("{whole}", &whole("INSTALLED"))
+        .replace("{whole}", &whole("installed"))
         .replace("{version_literal}", &literal(version))
         .replace("{version}", version)
         .replace("{heads}", &heads().map(literal).collect::<Vec<_>>().join(", "))
@@ -116,7 +116,7 @@ fn known() -> String {
 
 /// The script that removes everything.
 pub fn uninstall() -> String {
-    UNINSTALL.replace("{whole}", &whole("REMOVED")) + &verdict("REMOVED")
+    UNINSTALL.replace("{whole}", &whole("removed")) + &verdict("REMOVED")
 }
 
 /// The functions with their arguments and results.
