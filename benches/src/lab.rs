@@ -1,9 +1,11 @@
 //! The programs that are compared, and the folder that they work in.
 
 use std::{
+    cell::RefCell,
     env,
     ffi::OsString,
-    io::Write,
+    fs::{self, File},
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -33,6 +35,8 @@ pub(crate) struct Lab {
     /// [`Options::records`] lines.
     pub(crate) input: Input,
     folder: TempDir,
+    /// What keeps memory in use.
+    zeros: RefCell<Vec<File>>,
 }
 
 /// One of the two that are compared.
@@ -70,7 +74,32 @@ impl Lab {
         let folder = TempDir::with_prefix("kcopy-bench.")?;
         note(&format!("writing {} records of 100 bytes", options.records));
         let input = Input::create(folder.path().join("input"), options.records)?;
-        Ok(Self { options, own_program: env::current_exe()?, kcat, kcopy, input, folder })
+        Ok(Self {
+            options,
+            own_program: env::current_exe()?,
+            kcat,
+            kcopy,
+            input,
+            folder,
+            zeros: RefCell::default(),
+        })
+    }
+
+    /// Sees to it that memory is in use already, where that was asked for: see `--settle`.
+    pub(crate) fn settle(&self) -> Result<()> {
+        /// What is left free: less makes the system look for more in the middle of a run.
+        const SPARE: u64 = 1 << 30;
+        let free = free_memory()?.saturating_sub(SPARE);
+        if !self.options.settle || free < SPARE {
+            return Ok(());
+        }
+        // A file of zeros that no disk holds. Its pages are kept for as long as it is open.
+        let mut zeros = tempfile::tempfile_in(self.folder())?;
+        zeros.set_len(free)?;
+        let mut buffer = vec![0; 1 << 20];
+        while zeros.read(&mut buffer)? > 0 {}
+        self.zeros.borrow_mut().push(zeros);
+        Ok(())
     }
 
     /// The folder that goes away with this program.
@@ -127,6 +156,13 @@ impl Lab {
         );
         Ok(())
     }
+}
+
+/// Memory that nobody uses, in bytes.
+fn free_memory() -> Result<u64> {
+    let facts = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo")?;
+    let free = facts.lines().find_map(|line| line.strip_prefix("MemFree:")?.trim().strip_suffix(" kB"));
+    Ok(free.context("no MemFree in /proc/meminfo")?.parse::<u64>()? << 10)
 }
 
 /// A line on stderr for those who wait.

@@ -66,6 +66,7 @@ fn from_program(
         let Rounds { cat: by_cat, kcat: by_kcat, kcopy: by_kcopy } = &mut rounds;
         for (program, times) in [(cat, by_cat), (&kcat, by_kcat), (&kcopy, by_kcopy)] {
             database.execute("truncate bench; checkpoint");
+            lab.settle()?;
             let sql = format!("copy bench from program {}", sql_quoted(program));
             times.push(timed(database, &sql, lab.options.records)?);
             if number == 0 {
@@ -90,6 +91,7 @@ fn to_program(lab: &Lab, server: &Server, database: &mut Database) -> Result<Rou
         rounds.cat.push(timed(database, &sql, lab.options.records)?);
         let kcat = lab.kcat.clone().into_os_string();
         for (side, program) in [(Side::Kcat, kcat.as_os_str()), (Side::Kcopy, OsStr::new("kafkacat"))] {
+            lab.settle()?;
             let topic = server.create_topic(lab, 1)?;
             let produce = format!("{} -P -b {} -t {topic} -q", program.display(), server.bootstrap());
             let sql = format!("copy bench to program {}", sql_quoted(&produce));

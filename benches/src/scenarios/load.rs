@@ -49,6 +49,7 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
             psql(&copy("to"))?;
         }
         empty(&mut database);
+        lab.settle()?;
         theirs.push(psql(&copy("from"))?);
         loaded.push(database.value(DIGEST));
     }
@@ -104,6 +105,7 @@ fn inside(
             empty(database);
             database.execute("truncate kcopy.offsets; grant insert, select on bench to bench_loader");
             database.execute(&format!("set role {role}"));
+            lab.settle()?;
             let started = Instant::now();
             database.execute(sql);
             times.push(started.elapsed());
@@ -146,6 +148,7 @@ pub(super) fn fill(lab: &Lab, server: &Server, topic: &str, records: u64) -> Res
 /// `kcopy load` into the table `bench`, made anew.
 pub(super) fn load(lab: &Lab, server: &Server, topic: &str, database: &mut Database) -> Result<Usage> {
     empty(database);
+    lab.settle()?;
     let url = database.url();
     let arguments = ["load", topic, "--into", "bench", "-b", server.bootstrap(), "-d", &url, "-q"];
     Job::new(lab, kcopy_bin()).args(&arguments).run()

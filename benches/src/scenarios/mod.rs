@@ -36,9 +36,11 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     ] {
         if wants(part) {
             if uses_ours {
+                lab.settle()?;
                 scenario(lab, &Server::ours()?, report)?;
             }
             if let Some(server) = &kafka {
+                lab.settle()?;
                 scenario(lab, server, report)?;
             }
         }

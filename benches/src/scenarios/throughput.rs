@@ -25,6 +25,7 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
 fn produce(lab: &Lab, server: &Server, partitions: u32, codec: &str, report: &mut Report) -> Result<String> {
     let mut source = None;
     let pairs = Pairs::measure(lab.options.pairs, |number, side| {
+        lab.settle()?;
         let topic = server.create_topic(lab, partitions)?;
         let usage = lab.produce(side, server, &topic, codec)?;
         if number == 0 {
