@@ -146,6 +146,29 @@ fn a_topic_that_is_made_anew_and_grows_at_once_is_loaded_on() {
 }
 
 #[test]
+fn all_partitions_of_a_topic_that_is_made_anew_are_found_long_before_metadata_age() {
+    let mut setting = WireLoad::new();
+    let topic = setting.broker.create("wider", 1);
+    setting.database.execute("create table wider(n int4)");
+    let loader =
+        setting.start(&[&topic, "--into", "wider", "--follow", "--accept-loss", "--batch-time", "20ms"]);
+    let produce = |setting: &WireLoad, partition: &str| {
+        setting.broker.kcat(&["-P", "-t", &topic, "-p", partition], b"{\"n\":1}\n").expect_success();
+    };
+    produce(&setting, "0");
+    setting.wait_for("select count(*) from wider", "1");
+    setting.topic(&["delete", &topic]);
+    setting.topic(&["create", &topic, "--partitions", "4"]);
+    for partition in ["0", "1", "2", "3"] {
+        produce(&setting, partition);
+    }
+    // They are renewed every 5 minutes.
+    setting.wait_for("select count(*) from wider", "5");
+    loader.signal(Signal::TERM);
+    loader.finish().expect_code(143);
+}
+
+#[test]
 fn partitions_that_come_while_a_loader_begins_are_all_loaded() {
     let mut setting = WireLoad::new();
     let topic = setting.broker.topic("coming");

@@ -360,3 +360,30 @@ fn positions_of_other_partitions_tell_that_it_is_another_log() {
     assert_eq!(loading.load("'others', 't', accept_loss => true"), ["0|1|0|1", "1|0|0|1", "2|1|0|1"]);
     assert_eq!(loading.load("'others', 't', partitions => '{1}'"), ["1|0|0|1"]);
 }
+
+#[test]
+fn positions_of_two_clusters_are_told_apart_where_loss_is_accepted() {
+    let mut loading = setting();
+    let topic = loading.topic("clusters", 3);
+    for partition in 0..3 {
+        loading.produce(&topic, partition, &["a\t1"]);
+    }
+    loading.load("'clusters', 't'");
+    // Some are of another cluster; which of them comes last says nothing of the others.
+    for (partitions, expected) in
+        [("1", ["0|0|0|1", "1|1|0|1", "2|0|0|1"]), ("0, 2", ["0|1|0|1", "1|0|0|1", "2|1|0|1"])]
+    {
+        loading.database.execute(&format!(
+            "update kcopy.offsets set cluster_id = 'elsewhere', topic_id = 'AAAAAAAAAAAAAAAAAAAAAQ' where partition in ({partitions})"
+        ));
+        let error = loading.error("'clusters', 't'");
+        assert!(error.message.contains("are of two clusters"), "{error:?}");
+        assert_eq!(loading.load("'clusters', 't', accept_loss => true"), expected);
+        assert_eq!(loading.load("'clusters', 't'"), ["0|0|0|1", "1|0|0|1", "2|0|0|1"]);
+    }
+    // Without topic ids nothing tells them apart.
+    loading.database.execute("update kcopy.offsets set topic_id = null where partition = 0");
+    loading.database.execute("update kcopy.offsets set cluster_id = 'elsewhere' where partition = 1");
+    let error = loading.error("'clusters', 't', accept_loss => true");
+    assert!(error.message.contains("are of two clusters"), "{error:?}");
+}

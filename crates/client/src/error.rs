@@ -270,7 +270,10 @@ impl Error {
             ErrorKind::Broker(ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE) => {
                 Advice::FindCoordinator
             }
-            ErrorKind::Broker(ErrorCode::NOT_CONTROLLER) => Advice::RefreshMetadata,
+            // The last one: an epoch of a topic that was made anew since, and no broker will ever know it.
+            ErrorKind::Broker(ErrorCode::NOT_CONTROLLER | ErrorCode::UNKNOWN_LEADER_EPOCH) => {
+                Advice::RefreshMetadata
+            }
             ErrorKind::Broker(code) if code.refreshes_metadata() => Advice::RefreshMetadata,
             ErrorKind::Broker(code) if code.is_retriable() => Advice::BackOff,
             _ => Advice::Never,
@@ -421,6 +424,7 @@ mod tests {
         assert_eq!(error.to_string(), text);
         assert_eq!(error.advice(), Advice::RefreshMetadata);
         assert!(error.is_retriable() && !error.is_fatal());
+        assert_eq!(Error::broker(ErrorCode::UNKNOWN_LEADER_EPOCH).advice(), Advice::RefreshMetadata);
     }
 
     #[test]

@@ -210,8 +210,8 @@ async fn show_progress(shared: Arc<Shared>) {
     }
 }
 
-/// Looks for partitions that were added to those that are loaded, as often as metadata are renewed, until it has found
-/// some.
+/// Looks for partitions that were added to those that are loaded, until it has found some: in the metadata that there are,
+/// whoever has renewed them, a topic that was made anew, say.
 async fn watch_topics(
     shared: Arc<Shared>,
     commander: Arc<watch::Sender<Command>>,
@@ -228,7 +228,8 @@ async fn watch_topics(
                 break;
             }
         }
-        tokio::time::sleep(shared.client.config().metadata_max_age.max(Duration::from_millis(100))).await;
+        let max_age = shared.client.config().metadata_max_age;
+        tokio::time::sleep(max_age.clamp(Duration::from_millis(100), Duration::from_secs(1))).await;
     }
     shared.reporter.tell("partitions", "a topic has new partitions");
     shared::reload(&commander);

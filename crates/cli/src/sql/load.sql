@@ -77,6 +77,8 @@ DECLARE
     wanted CONSTANT int4[] := partitions;
     one record;
     existing int4[];
+    has_unnamed boolean := false;
+    other_id text;
 BEGIN
     known := '{}';
     starts := '';
@@ -86,13 +88,21 @@ BEGIN
         known := known || one.partition;
         starts := starts || CASE WHEN starts = '' THEN '' ELSE ',' END
             || format('%s:%s:%s:%s', one.partition, one.next_offset, one.leader_epoch, one.topic_id);
-        IF cluster_id <> one.cluster_id AND NOT accept_loss THEN
-            RAISE EXCEPTION 'the positions of topic % are of two clusters: % and %', topic, cluster_id, one.cluster_id
-                USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = 'kcopy.reset gives partitions other positions';
+        has_unnamed := has_unnamed OR one.topic_id IS NULL;
+        IF cluster_id <> one.cluster_id THEN
+            other_id := cluster_id;
         END IF;
         cluster_id := coalesce(one.cluster_id, cluster_id);
     END LOOP;
+    IF other_id IS NOT NULL THEN
+        -- With loss accepted some may be of the present cluster already: their topic ids tell which.
+        IF NOT accept_loss OR has_unnamed THEN
+            RAISE EXCEPTION 'the positions of topic % are of two clusters: % and %', topic, other_id, cluster_id
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'kcopy.reset gives partitions other positions';
+        END IF;
+        cluster_id := NULL;
+    END IF;
     -- `start` is for the first load into the target. What has no position later may have been added since: to begin
     -- anywhere but at the beginning could pass records over.
     IF EXISTS (SELECT FROM kcopy.offsets o WHERE o.target = wanted_target AND o.topic = wanted_topic) THEN
