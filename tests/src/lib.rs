@@ -17,7 +17,7 @@ pub use database::{Database, PgError, sql_quoted};
 pub use line::Line;
 pub use loading::{Loading, installation, server_program};
 pub use process::{Output, Running, is_ignored, kill, leftovers, processes, run, run_with};
-pub use wire::WireLoad;
+pub use wire::{WireLoad, numbers};
 
 use std::{
     env, fs,

@@ -54,3 +54,8 @@ impl WireLoad {
         self.database.wait_for(query, expected);
     }
 }
+
+/// Records with a key, `n` and a name, as `kcat -K:` reads them.
+pub fn numbers(from: u32, until: u32) -> String {
+    (from..until).map(|n| format!("k{n}:{{\"n\":{n},\"name\":\"name {n}\"}}\n")).collect()
+}

@@ -5,12 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kcopy_tests::{Broker, Database, Running, WireLoad as Setting, is_ignored, program, run, skipped};
+use kcopy_tests::{
+    Broker, Database, Running, WireLoad as Setting, is_ignored, numbers, program, run, skipped,
+};
 use rustix::process::Signal;
-
-fn numbers(from: u32, until: u32) -> String {
-    (from..until).map(|n| format!("k{n}:{{\"n\":{n},\"name\":\"name {n}\"}}\n")).collect()
-}
 
 #[test]
 fn a_table_is_filled_by_its_own_columns_once() {

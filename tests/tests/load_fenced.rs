@@ -2,12 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kcopy_tests::{DEADLINE, WireLoad as Setting};
+use kcopy_tests::{DEADLINE, WireLoad as Setting, numbers};
 use rustix::process::Signal;
-
-fn numbers(from: u32, until: u32) -> String {
-    (from..until).map(|n| format!("k{n}:{{\"n\":{n},\"name\":\"name {n}\"}}\n")).collect()
-}
 
 #[test]
 fn a_second_loader_changes_nothing_and_one_of_them_says_so() {

@@ -113,10 +113,12 @@ fn column_in<'a>(rest: &str, names: impl Iterator<Item = &'a str>) -> Option<usi
 
 /// The value is left out where PostgreSQL shows it itself.
 fn described(column: &str, value: Option<&str>, reason: &str) -> String {
+    let is_shown = |value: &str| match value.strip_suffix('…') {
+        Some(beginning) => reason.contains(&format!("\"{beginning}")),
+        None => reason.contains(&format!("\"{value}\"")),
+    };
     match value {
-        Some(value) if !reason.contains(&format!("\"{}", value.trim_end_matches('…'))) => {
-            format!("{column}: {value:?}: {reason}")
-        }
+        Some(value) if !is_shown(value) => format!("{column}: {value:?}: {reason}"),
         _ => format!("{column}: {reason}"),
     }
 }
@@ -178,6 +180,10 @@ mod tests {
         for (value, reason, expected) in [
             (Some("-5"), "violates p", "column d of type p: \"-5\": violates p"),
             (Some("zz"), "invalid: \"zz\"", "column d of type p: invalid: \"zz\""),
+            (Some("long…"), "invalid: \"longer\"", "column d of type p: invalid: \"longer\""),
+            // What only begins like it is something else.
+            (Some("p"), "violates \"p_check\"", "column d of type p: \"p\": violates \"p_check\""),
+            (Some(""), "violates \"p_check\"", "column d of type p: \"\": violates \"p_check\""),
             (None, "no NULL", "column d of type p: no NULL"),
         ] {
             assert_eq!(described("column d of type p", value, reason), expected);

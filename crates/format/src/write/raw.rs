@@ -8,8 +8,7 @@ use super::{
     field::{Cell, Fault, Row},
 };
 use crate::{
-    columns::Columns,
-    columns::Type,
+    columns::{Columns, Type},
     options::{FormatOptions, OptionError},
 };
 
