@@ -138,7 +138,7 @@ impl<'a> Module<'a> {
 
         fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {{
             check_decode_version::<Self>(r, version)?;
-            Self::decode_fields(r, version)
+            r.whole(version, Self::decode_fields)
         }}
     }}",
             min = versions.min,

@@ -125,9 +125,8 @@ pub fn peek_response(frame: &Bytes) -> Result<i32, DecodeError> {
 pub fn decode_response<R: Request>(frame: Bytes, version: i16) -> Result<(i32, R::Response), DecodeError> {
     let mut r = Reader::new(frame);
     let header = ResponseHeader::decode(&mut r, R::API_KEY.response_header_version(version))?;
-    let response = R::Response::decode(&mut r, version)?;
-    r.finish()?;
-    Ok((header.correlation_id, response))
+    r.expect_end();
+    Ok((header.correlation_id, R::Response::decode(&mut r, version)?))
 }
 
 /// Takes the next frame, without its length, off the front of `buffer`; `None` until it is whole.

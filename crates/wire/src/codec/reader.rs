@@ -18,8 +18,9 @@ const LEAST_ALLOWANCE: usize = 1 << 20;
 
 /// Reads one frame.
 ///
-/// Strings, bytes and records are refcounted slices of the frame. No count or length makes it allocate
-/// more than the bytes that remain can hold.
+/// Strings, bytes and records are refcounted slices of the frame. A message is walked through before any of
+/// its elements is stored, so that one that is malformed anywhere allocates nothing, whatever its counts and
+/// lengths say.
 #[derive(Debug)]
 pub struct Reader {
     bytes: Bytes,
@@ -28,6 +29,10 @@ pub struct Reader {
     version: i16,
     /// How much memory the elements of arrays may still take.
     allowance: usize,
+    /// Whether this is the walk before the reading: elements are read and dropped.
+    walking: bool,
+    /// Whether nothing may follow the message.
+    expects_end: bool,
 }
 
 macro_rules! numbers {
@@ -56,12 +61,48 @@ impl Reader {
         let of_huge = bytes.len().saturating_mul(2).saturating_add(ELEMENT_ALLOWANCE);
         let allowance =
             bytes.len().saturating_mul(ELEMENT_RATIO).saturating_add(LEAST_ALLOWANCE).min(of_huge);
-        Reader { bytes, position: 0, message: "frame", version: 0, allowance }
+        Reader {
+            bytes,
+            position: 0,
+            message: "frame",
+            version: 0,
+            allowance,
+            walking: false,
+            expects_end: false,
+        }
     }
 
     /// Names the message that is read from here on, for errors.
     pub(super) fn begin(&mut self, message: &'static str, version: i16) {
         (self.message, self.version) = (message, version);
+    }
+
+    /// Reads a message twice: the first time to see that it is one, and that its elements keep within their
+    /// allowance.
+    pub(crate) fn whole<T>(
+        &mut self,
+        version: i16,
+        read: fn(&mut Reader, i16) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let start = self.position;
+        self.walking = true;
+        let walked = read(self, version).map(drop);
+        self.walking = false;
+        walked?;
+        if self.expects_end && self.remaining() > 0 {
+            return Err(self.error(DecodeErrorKind::TrailingBytes(self.remaining())));
+        }
+        self.position = start;
+        read(self, version)
+    }
+
+    /// Takes the memory of what the message holds out of its allowance.
+    fn charge(&mut self, memory: usize) -> Result<(), DecodeError> {
+        if self.walking {
+            let rest = self.allowance.checked_sub(memory);
+            self.allowance = rest.ok_or_else(|| self.error(DecodeErrorKind::TooLarge))?;
+        }
+        Ok(())
     }
 
     /// How many bytes are left.
@@ -74,15 +115,9 @@ impl Reader {
         self.position
     }
 
-    /// Ends the reading of a message that must fill its frame.
-    ///
-    /// # Errors
-    /// Bytes are left over.
-    pub fn finish(self) -> Result<(), DecodeError> {
-        match self.remaining() {
-            0 => Ok(()),
-            count => Err(self.error(DecodeErrorKind::TrailingBytes(count))),
-        }
+    /// From here on, bytes behind the message that is read are an error.
+    pub fn expect_end(&mut self) {
+        self.expects_end = true;
     }
 
     pub(super) fn error(&self, kind: DecodeErrorKind) -> DecodeError {
@@ -285,18 +320,13 @@ impl Reader {
         if count.saturating_mul(least) > remaining {
             return Err(self.error(DecodeErrorKind::ImpossibleCount { count: count as i64, remaining }));
         }
-        let size = size_of::<T>().max(1);
-        let memory = count.saturating_mul(size);
-        self.allowance =
-            self.allowance.checked_sub(memory).ok_or_else(|| self.error(DecodeErrorKind::TooLarge))?;
-        // Elements are larger in memory than on the wire: room for what the bytes themselves would
-        // fill, the rest as elements really come, and never for more than the count.
-        let mut items = Vec::with_capacity(count.min(remaining / 2 / size));
+        self.charge(count.saturating_mul(size_of::<T>()))?;
+        let mut items = Vec::with_capacity(if self.walking { 0 } else { count });
         for index in 0..count {
-            if items.len() == items.capacity() {
-                items.reserve_exact(items.len().max(4).min(count - items.len()));
+            let item = read(self).map_err(|error| error.in_index(index))?;
+            if !self.walking {
+                items.push(item);
             }
-            items.push(read(self).map_err(|error| error.in_index(index))?);
         }
         Ok(Some(items))
     }
@@ -346,11 +376,11 @@ impl Reader {
                     return Err(self.error(DecodeErrorKind::TaggedFieldSize { tag }));
                 }
             } else {
-                self.allowance = self
-                    .allowance
-                    .checked_sub(size_of::<(u32, Bytes)>())
-                    .ok_or_else(|| self.error(DecodeErrorKind::TooLarge))?;
-                unknown.push((tag, self.slice(size)?));
+                self.charge(size_of::<(u32, Bytes)>())?;
+                let field = (tag, self.slice(size)?);
+                if !self.walking {
+                    unknown.push(field);
+                }
             }
         }
         Ok(TaggedFields(unknown))

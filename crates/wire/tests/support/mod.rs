@@ -50,9 +50,8 @@ impl Codec {
 /// Decodes bytes that must hold one message and nothing more.
 pub(crate) fn decode<M: Message>(bytes: Bytes, version: i16) -> Result<M, DecodeError> {
     let mut reader = Reader::new(bytes);
-    let value = M::decode(&mut reader, version)?;
-    reader.finish()?;
-    Ok(value)
+    reader.expect_end();
+    M::decode(&mut reader, version)
 }
 
 pub(crate) fn encode<M: Message>(value: &M, version: i16) -> Result<Bytes, EncodeError> {
