@@ -16,8 +16,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Costing no throughput, but for what repeated runs differ by anyway.
 const NO_COST: f64 = 0.9;
 
-/// How often the topic holds the input: a short read shows what it takes to begin.
-const COPIES: u64 = 5;
+/// How often the topic holds the input: a short read shows what it takes to begin, which is four round trips.
+const COPIES: u64 = 10;
 
 /// Large reads, near and far.
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {

@@ -20,16 +20,17 @@ use crate::offsets::IsolationLevel;
 pub struct ConsumerConfig {
     /// Whether records of open and aborted transactions are seen; default only committed ones.
     pub isolation_level: IsolationLevel,
-    /// What one answer may hold, in bytes; default 4 MiB. A larger batch comes all the same, alone.
+    /// What one answer may hold, in bytes; default 6 MiB, and never more than 4 MiB from brokers that are near. A
+    /// larger batch comes all the same, alone.
     pub fetch_max_bytes: usize,
-    /// What one answer may hold of one partition, in bytes; default 4 MiB. Partitions take turns.
+    /// What one answer may hold of one partition, in bytes; default 6 MiB. Partitions take turns.
     pub partition_max_bytes: usize,
     /// The broker waits until it has this many bytes, or `max_wait` is over; default 1.
     pub min_bytes: usize,
     /// How long the broker may wait for data; default 500 ms. Reading to a pinned end never waits.
     pub max_wait: Duration,
     /// What may lie fetched and not yet handed out, over all partitions, in bytes; default 48 MiB, of which
-    /// half is used unless the brokers are far away (2 ms). Memory use grows with it.
+    /// half is used unless the brokers are far away (1 ms). Memory use grows with it.
     pub prefetch_bytes: usize,
     /// Whether the checksum of each batch is checked; default yes.
     pub check_crcs: bool,
@@ -46,8 +47,8 @@ impl Default for ConsumerConfig {
     fn default() -> ConsumerConfig {
         ConsumerConfig {
             isolation_level: IsolationLevel::ReadCommitted,
-            fetch_max_bytes: 4 << 20,
-            partition_max_bytes: 4 << 20,
+            fetch_max_bytes: 6 << 20,
+            partition_max_bytes: 6 << 20,
             min_bytes: 1,
             max_wait: Duration::from_millis(500),
             prefetch_bytes: 48 << 20,

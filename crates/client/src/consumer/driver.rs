@@ -42,6 +42,8 @@ use crate::{
 
 /// No fetch asks for less, however many brokers share the budget.
 const LEAST_FETCH_BYTES: usize = 256 << 10;
+/// What an answer from nearby brings at most: a larger one is copied out of memory that caches have forgotten.
+const NEAR_FETCH_BYTES: usize = 4 << 20;
 /// The last version that names topics by name.
 const LAST_BY_NAME: i16 = 12;
 /// The first version in which a broker compares epochs.
@@ -321,27 +323,33 @@ impl Driver {
         Ok(false)
     }
 
-    /// What a fetch may bring: those under way share three quarters of the budget, and the rest is for
-    /// what lies ready.
+    /// What a fetch may bring: those under way share most of the budget, and the rest is for what lies ready.
     fn fetch_bytes(&self, place: Place) -> usize {
-        let most = self.config.fetch_max_bytes;
-        let share = (self.budget_bytes / 4 * 3 / self.brokers.len().max(1)).min(most);
-        ((share as f64 * self.part_of(place)) as usize).clamp(LEAST_FETCH_BYTES.min(most), most)
+        let most = match self.is_far {
+            true => self.config.fetch_max_bytes,
+            false => self.config.fetch_max_bytes.min(NEAR_FETCH_BYTES),
+        };
+        let share = (self.budget_bytes / 8 * 7) as f64 * self.share_of(place);
+        (share as usize).min(most).max(LEAST_FETCH_BYTES.min(most))
     }
 
-    /// How much less is to be read in a place than in the one where most is left, as a part of 1. Far away they come to
-    /// their ends together by it: the last one alone would be read with a round trip for each answer.
-    fn part_of(&self, place: Place) -> f64 {
+    /// Far away a place has its part of what is left to be read, so that all come to their ends together: the last one
+    /// alone would be read with a round trip for each answer.
+    fn share_of(&self, place: Place) -> f64 {
+        let even = 1.0 / self.brokers.len().max(1) as f64;
         if !self.is_far {
-            return 1.0;
+            return even;
         }
-        let mut left = BTreeMap::new();
+        let (mut of_place, mut of_all) = (0, 0);
         for partition in self.partitions.iter().filter(|partition| partition.phase != Phase::Done) {
-            let (Some(end), Some(owner)) = (partition.end, partition.owner) else { return 1.0 };
-            *left.entry(owner).or_insert(0) += end - partition.position;
+            let Some(end) = partition.end else { return even };
+            let left = end - partition.position;
+            of_all += left;
+            if partition.owner == Some(place) {
+                of_place += left;
+            }
         }
-        let most = left.values().copied().max().unwrap_or_default().max(1);
-        left.get(&place).map_or(1.0, |left| *left as f64 / most as f64)
+        if of_all > 0 { of_place as f64 / of_all as f64 } else { even }
     }
 
     fn next_wake(&self) -> Option<Instant> {
