@@ -1,5 +1,7 @@
 //! What the client holds at its peak.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
 };
 
 const LIMIT_MEGABYTES: f64 = 64.0;
+const ROUND_TRIP: Duration = Duration::from_millis(5);
 
 /// A large topic, and one of many partitions: filled and read, and read by one who does not keep up.
 pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()> {
@@ -47,6 +50,26 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
     for codec in ["lz4", "zstd"] {
         produce_by_key(lab, server, codec, report)?;
     }
+    from_far_away(lab, report)
+}
+
+/// More is fetched ahead, and the reader does not keep up.
+fn from_far_away(lab: &Lab, report: &mut Report) -> Result<()> {
+    const PARTITIONS: u32 = 100;
+    let mut server = Server::simulated(lab)?;
+    let topic = server.create_topic(lab, PARTITIONS)?;
+    lab.produce(Side::Kcat, &server, &topic, "none")?;
+    server.set_round_trip(ROUND_TRIP)?;
+    let mut consumed = Vec::new();
+    for side in SIDES {
+        let (usage, digest) = lab.consume(side, &server, &topic).digest()?;
+        lab.check_input(digest, false, side.name())?;
+        consumed.push(usage);
+    }
+    let millis = ROUND_TRIP.as_millis();
+    let scenario =
+        format!("peak memory, consume, {PARTITIONS} partitions, {millis} ms round trip, slow reader");
+    report.push(row(scenario, &server, &consumed));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Buffers for large frames, used again when nobody holds a slice of them any more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -8,36 +8,53 @@ use bytes::Bytes;
 /// with many allocators, musl's above all.
 #[derive(Debug)]
 pub(crate) struct BufferPool {
-    free: Mutex<Vec<Vec<u8>>>,
-    /// The most that is kept without use.
-    max_idle_bytes: usize,
+    state: Mutex<State>,
+    /// How large all of them may be together; what is in use beyond it leaves none idle.
+    max_bytes: usize,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    free: Vec<Vec<u8>>,
+    /// The capacity of the frames that somebody holds.
+    used: usize,
+    /// The part of it that their bytes do not fill.
+    wasted: usize,
+}
+
+/// How much capacity frames that somebody holds may leave unfilled: a small answer in a large buffer keeps all of its
+/// memory, and whoever counts the answers that wait counts only their bytes.
+const MAX_WASTED: usize = 4 << 20;
+
 impl BufferPool {
-    pub(crate) fn new(max_idle_bytes: usize) -> Arc<BufferPool> {
-        Arc::new(BufferPool { free: Mutex::default(), max_idle_bytes })
+    pub(crate) fn new(max_bytes: usize) -> Arc<BufferPool> {
+        Arc::new(BufferPool { state: Mutex::default(), max_bytes })
     }
 
     /// An empty buffer. Its capacity is whatever the pool has that suits best, perhaps none at all: a
     /// length that a peer claims allocates nothing.
     pub(crate) fn take(self: &Arc<Self>, wanted: usize) -> PooledBuffer {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = &mut self.state().free;
         let fits = (0..free.len()).filter(|at| free[*at].capacity() >= wanted);
         let best = fits.min_by_key(|at| free[*at].capacity());
         let best = best.or_else(|| (0..free.len()).max_by_key(|at| free[*at].capacity()));
         let bytes = best.map(|at| free.swap_remove(at)).unwrap_or_default();
-        drop(free);
-        PooledBuffer { bytes, pool: Arc::clone(self) }
+        PooledBuffer { bytes, pool: Arc::clone(self), is_frame: false }
     }
 
-    fn put(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle: usize = free.iter().map(Vec::capacity).sum();
-        if bytes.capacity() > 0 && idle + bytes.capacity() <= self.max_idle_bytes {
-            free.push(bytes);
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn idle(&self) -> usize {
+        self.free.iter().map(Vec::capacity).sum()
+    }
+}
+
+fn unfilled(bytes: &Vec<u8>) -> usize {
+    bytes.capacity() - bytes.len()
 }
 
 /// A buffer that goes back into its pool.
@@ -45,11 +62,22 @@ impl BufferPool {
 pub(crate) struct PooledBuffer {
     pub(crate) bytes: Vec<u8>,
     pool: Arc<BufferPool>,
+    /// Whether it is filled, and counted.
+    is_frame: bool,
 }
 
 impl PooledBuffer {
     /// The filled buffer as refcounted bytes; it returns to the pool with the last slice.
-    pub(crate) fn freeze(self) -> Bytes {
+    pub(crate) fn freeze(mut self) -> Bytes {
+        let mut state = self.pool.state();
+        if state.wasted + unfilled(&self.bytes) > MAX_WASTED {
+            self.bytes.shrink_to_fit();
+        }
+        state.used += self.bytes.capacity();
+        state.wasted += unfilled(&self.bytes);
+        while state.used + state.idle() > self.pool.max_bytes && state.free.pop().is_some() {}
+        drop(state);
+        self.is_frame = true;
         Bytes::from_owner(self)
     }
 }
@@ -62,13 +90,27 @@ impl AsRef<[u8]> for PooledBuffer {
 
 impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.bytes));
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut state = self.pool.state();
+        if self.is_frame {
+            state.used -= bytes.capacity();
+            state.wasted -= unfilled(&bytes);
+        }
+        bytes.clear();
+        if bytes.capacity() > 0 && state.used + state.idle() + bytes.capacity() <= self.pool.max_bytes {
+            state.free.push(bytes);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn used_and_idle(pool: &BufferPool) -> (usize, usize) {
+        let state = pool.state();
+        (state.used, state.idle())
+    }
 
     #[test]
     fn a_buffer_returns_with_its_last_slice() {
@@ -95,7 +137,55 @@ mod tests {
             buffer
         });
         drop(buffers);
-        let kept: Vec<usize> = pool.free.lock().unwrap().iter().map(Vec::capacity).collect();
+        let kept: Vec<usize> = pool.state().free.iter().map(Vec::capacity).collect();
         assert_eq!(kept, [600, 300]);
+    }
+
+    #[test]
+    fn what_is_in_use_leaves_nothing_idle_beyond_the_limit() {
+        let pool = BufferPool::new(1000);
+        let of = |size| {
+            let mut buffer = pool.take(size);
+            buffer.bytes.reserve_exact(size);
+            buffer.bytes.resize(size, 1);
+            buffer
+        };
+        drop([of(300), of(400)]);
+        let held = of(700).freeze();
+        // 400 became 700, and beside these 300 may stay idle.
+        assert_eq!(pool.state().idle(), 300);
+        let more = of(500).freeze();
+        assert_eq!(used_and_idle(&pool), (1200, 0));
+        drop(held);
+        assert_eq!(used_and_idle(&pool), (500, 0));
+        drop(more);
+        assert_eq!(used_and_idle(&pool), (0, 500));
+    }
+
+    #[test]
+    fn small_frames_do_not_hold_large_buffers_for_long() {
+        let pool = BufferPool::new(100 << 20);
+        let buffers: Vec<_> = (0..8)
+            .map(|_| {
+                let mut buffer = pool.take(0);
+                buffer.bytes.reserve_exact(4 << 20);
+                buffer
+            })
+            .collect();
+        drop(buffers);
+        let used_and_wasted = || {
+            let state = pool.state();
+            (state.used, state.wasted)
+        };
+        let held: Vec<Bytes> = (0..8)
+            .map(|_| {
+                let mut buffer = pool.take(1 << 20);
+                buffer.bytes.resize(1 << 20, 1);
+                buffer.freeze()
+            })
+            .collect();
+        assert_eq!(used_and_wasted(), ((8 + 3) << 20, 3 << 20));
+        drop(held);
+        assert_eq!(used_and_wasted(), (0, 0));
     }
 }

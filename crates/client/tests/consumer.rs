@@ -475,7 +475,10 @@ async fn from_far_away_partitions_come_to_their_ends_together() {
     }
     cluster.set_round_trip(Duration::from_millis(5)).await.unwrap();
     let client = client(&cluster).await;
-    let mut consumer = consume(&client, &from_earliest("t", 2), ConsumerConfig::default()).await.unwrap();
+    let mut config = ConsumerConfig::default();
+    // A tenth of this is a batch or two.
+    config.prefetch_bytes = 4_800_000;
+    let mut consumer = consume(&client, &from_earliest("t", 2), config).await.unwrap();
     let mut long = 0;
     loop {
         match consumer.next().await.unwrap().unwrap() {

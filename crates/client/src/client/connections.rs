@@ -22,8 +22,8 @@ use crate::{
     pool::BufferPool,
 };
 
-/// How much the buffers that wait for the next large answer may hold.
-const POOL_IDLE_BYTES: usize = 48 << 20;
+/// How much the buffers of large answers may hold, those that wait for the next one included.
+const POOL_BYTES: usize = 48 << 20;
 /// When several brokers would do, the next one is tried as well after this time without an answer.
 const BROKER_STAGGER: Duration = Duration::from_secs(1);
 
@@ -61,7 +61,7 @@ enum Outcome {
 
 impl Connections {
     pub(super) fn new(config: Arc<ClientConfig>) -> Connections {
-        Connections { config, pool: BufferPool::new(POOL_IDLE_BYTES), slots: Mutex::default() }
+        Connections { config, pool: BufferPool::new(POOL_BYTES), slots: Mutex::default() }
     }
 
     /// An open connection. Several callers share one attempt; dropping the future leaves it running.
