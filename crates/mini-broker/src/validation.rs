@@ -1,11 +1,11 @@
-//! Checks of produced records, as Kafka's log makes them before an append. Runs on the connection's task: checksums
-//! and decompression are the expensive part of a produce.
+//! Checks of produced records, as Kafka's log makes them before an append. Checksums are made on the connection's task,
+//! and what is compressed is checked beside it.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kcopy_wire::{
-    ErrorCode,
+    ErrorCode, RecordBytes,
     records::{
         Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, NO_TIMESTAMP, ProducerStamp,
         Record, RecordLimits, RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
@@ -81,6 +81,17 @@ pub(crate) struct Rules {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) settings: Arc<TopicSettings>,
+}
+
+/// What is decompressed in no time, whatever becomes of it.
+const SMALL_COMPRESSED_BYTES: usize = 1 << 10;
+
+/// Whether to check these records is to decompress or to compress them.
+pub(crate) fn takes_long(records: &RecordBytes, settings: &TopicSettings) -> bool {
+    let batch = records.parts().next().and_then(|first| Batches::new(first.clone()).next()?.ok());
+    let source = batch.and_then(|batch| batch.attributes().compression().ok()).unwrap_or(Compression::None);
+    let compresses = target_compression(source, settings) != Compression::None;
+    records.len() > SMALL_COMPRESSED_BYTES && (source != Compression::None || compresses)
 }
 
 /// Checks what was produced to one partition and brings it into the form that the topic wants.

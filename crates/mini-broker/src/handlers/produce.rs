@@ -32,7 +32,6 @@ use kcopy_wire::{
 
 use super::{Context, Outcome, RequestBody, refuse};
 use crate::{
-    clock::Clock,
     cluster::{
         Cluster,
         topics::{Topic, is_internal},
@@ -40,7 +39,7 @@ use crate::{
     config::TopicSettings,
     log::Log,
     producer_state::Verdict,
-    validation::{ReadyBatch, Rejected, Rules, release_frame, validate},
+    validation::{ReadyBatch, Rejected, Rules, release_frame, takes_long, validate},
 };
 
 /// A produce request whose topics are known and whose records are not checked yet.
@@ -131,9 +130,17 @@ fn find<'a>(
 }
 
 impl Validation {
+    /// Whether records have to be decompressed or compressed.
+    pub(crate) fn takes_long(&self) -> bool {
+        self.topics.iter().any(|topic| {
+            let settings = topic.settings.as_ref();
+            let records = topic.partitions.iter().filter_map(|(_, records)| records.as_ref());
+            settings.is_some_and(|settings| records.into_iter().any(|records| takes_long(records, settings)))
+        })
+    }
+
     /// Checks all records; the expensive part, away from the state.
-    pub(crate) fn run(self, clock: &Clock, frame_len: usize) -> Append {
-        let now_ms = clock.now_ms();
+    pub(crate) fn run(self, now_ms: i64, frame_len: usize) -> Append {
         let version = self.context.version;
         let mut topics: Vec<CheckedTopic> =
             self.topics.into_iter().map(|topic| topic.check(now_ms, version)).collect();

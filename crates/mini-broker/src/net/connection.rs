@@ -3,7 +3,7 @@
 //! As in Kafka, the next request is handed on only when the one before it is answered. Reading goes on meanwhile, and
 //! so does writing: an answer that travels slowly holds up nothing but the connection's own later answers.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, future::pending, io, panic::resume_unwind, time::Duration};
 
 use bytes::{Buf as _, Bytes};
 use kcopy_wire::{
@@ -12,7 +12,8 @@ use kcopy_wire::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -188,7 +189,12 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         let version = context.version;
         let mut asked = self.actor.request(context, body).await;
         if let Ok((Outcome::Validate(validation), delivery)) = asked {
-            let append = validation.run(&self.settings.clock, frame_len);
+            let now_ms = self.settings.clock.now_ms();
+            let append = if validation.takes_long() {
+                aside(move || validation.run(now_ms, frame_len)).await
+            } else {
+                validation.run(now_ms, frame_len)
+            };
             asked = self.actor.append(append, delivery).await;
         }
         let Ok((outcome, delivery)) = asked else {
@@ -196,7 +202,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         };
         let body = match outcome {
             Outcome::Reply(body) => body,
-            Outcome::Finish(finish) => (finish.0)(),
+            Outcome::Finish(finish) => aside(finish.0).await,
             Outcome::Silent => return Next::Read,
             Outcome::Close(reason) => return Next::Close(Reason::other(reason)),
             Outcome::Park(_) | Outcome::Validate(_) => {
@@ -218,7 +224,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
         }
         if delivery.never {
             // Silent for good: the peer's own time limits are what ends this.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
         let outgoing = Outgoing {
             body,
@@ -230,6 +236,25 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
             Ok(()) => Next::Read,
             Err(_) => Next::Close(Reason::other("the connection is broken")),
         }
+    }
+}
+
+/// One at a time: together they would take as much memory as there are connections times what a batch may become.
+static DECOMPRESSION: Semaphore = Semaphore::const_new(1);
+
+/// Runs what decompresses on a thread of its own. It takes as long as whoever made the batch wants, up to its limit, and
+/// the other connections go on meanwhile.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let permit = DECOMPRESSION.acquire().await;
+    let done = spawn_blocking(work).await;
+    drop(permit);
+    match done {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends, and this task with it.
+            Err(_) => pending().await,
+        },
     }
 }
 

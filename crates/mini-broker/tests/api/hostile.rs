@@ -130,3 +130,32 @@ async fn a_compression_bomb_is_refused() {
     assert_eq!(cluster.offsets("t", 0).await.unwrap(), (0, 0));
     assert_eq!(cluster.request_count(ApiKey::Produce).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_compression_bomb_holds_up_nobody_else() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut other = Peer::connect(&cluster).await;
+    let mut peer = Peer::connect(&cluster).await;
+    let bomb = crate::peer::batch_with(
+        kcopy_wire::records::Compression::Zstd,
+        kcopy_wire::records::ProducerStamp::NONE,
+        crate::peer::START_MS,
+        &[&"\0".repeat(32 << 20)],
+    );
+    assert!(bomb.len() < 1 << 16);
+    let mut produced = std::pin::pin!(peer.produce("t", 0, bomb));
+    let (request, mut meanwhile) = (MetadataRequest::default(), 0);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut produced => {
+                // Larger than a segment may be, or than a message: what counts is that it was looked at.
+                assert_ne!(answer.error_code, kcopy_wire::ErrorCode::CORRUPT_MESSAGE);
+                break;
+            }
+            _ = other.call(&request, 12) => meanwhile += 1,
+        }
+    }
+    // Between a request and its answer here lie a few turns of the runtime, and there the decompression.
+    assert!(meanwhile >= 10, "{meanwhile} answers in the time of the bomb's");
+}
