@@ -47,7 +47,7 @@ pub(super) fn run(lab: &Lab, server: &Server, report: &mut Report) -> Result<()>
         report.push(row(format!("peak memory, consume, {name}, slow reader"), server, &read_slowly));
         server.delete_topic(&source)?;
     }
-    for codec in ["lz4", "zstd"] {
+    for codec in ["none", "lz4", "zstd"] {
         produce_by_key(lab, server, codec, report)?;
     }
     from_far_away(lab, report)

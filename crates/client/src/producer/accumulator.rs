@@ -26,10 +26,8 @@ use super::{
 };
 use crate::error::Error;
 
-/// Room in the buffer is taken from the common account in such portions, so that few appends need its lock.
-const PORTION: usize = 64 << 10;
 /// The first buffer of a batch, where none is to be had from the pool.
-const MIN_BUFFER: usize = 4 << 10;
+const MIN_BUFFER: usize = 1 << 10;
 /// What a record takes beyond its key, value and headers, at most.
 const RECORD_OVERHEAD: usize = 36;
 /// Lingering batches that are larger than this are compressed on a thread of their own.
@@ -63,8 +61,10 @@ pub(super) struct Accumulator {
     next_key: u32,
     next_number: u64,
     /// Taken from the account, not used yet.
-    credit_bytes: usize,
     credit_records: usize,
+    buffer_bytes: usize,
+    /// How many bytes the last record lacked for which there was no room.
+    lacking: usize,
     identity: Option<Identity>,
     clock: Clock,
     /// A batch was opened, so that the sender has to see to its lingering.
@@ -187,8 +187,9 @@ impl Accumulator {
             open: Vec::new(),
             next_key: 0,
             next_number: 0,
-            credit_bytes: 0,
             credit_records: 0,
+            buffer_bytes: config.buffer_bytes,
+            lacking: 0,
             identity: None,
             clock: Clock::default(),
             opened: false,
@@ -233,8 +234,8 @@ impl Accumulator {
             topic.partitions.push(PartitionState { key, next_index: 0, open: None, last_size: 0 });
         }
         let more = topic.partitions.len() - known;
-        // Open batches need room, though not all of it at a time.
-        queue.free_more(more.saturating_mul(self.batch_size / 4));
+        // For the open batch of each.
+        queue.free_more(more.saturating_mul(self.batch_size));
         more > 0
     }
 
@@ -282,9 +283,8 @@ impl Accumulator {
             + record.headers.encoded_len();
         let fits = match &state.partitions[partition].open {
             Some(open) => {
-                open.builder.estimated_size() + size <= self.batch_size
+                open.builder.estimated_size() + size <= self.batch_size.min(open.builder.capacity())
                     && (open.builder.len() as u32) < self.batch_records
-                    && size <= self.credit_bytes
                     && self.credit_records > 0
             }
             None => false,
@@ -303,9 +303,7 @@ impl Accumulator {
         if open.builder.append(timestamp, record.key, record.value, record.headers).is_err() {
             return Err(too_large);
         }
-        self.credit_bytes -= size;
         self.credit_records -= 1;
-        open.charge += size;
         let index = state.next_index;
         state.next_index += 1;
         Ok(Appended { position: Position { partition: partition as i32, index }, open })
@@ -327,18 +325,18 @@ impl Accumulator {
         let free_records = (self.batch_records as usize).saturating_sub(open.builder.len());
         // No more than share one look at the clock.
         let max_records = free_records.min(self.credit_records).min(CLOCK_USES as usize);
-        let before = open.builder.estimated_size();
-        let max_size = self.batch_size.min(before + self.credit_bytes);
         self.clock.uses_left = 0;
         let (records, left_over) =
-            open.builder.append_values(self.clock.now_ms(), max_size, max_records, values);
-        let bytes = open.builder.estimated_size() - before;
-        self.credit_bytes -= bytes;
+            open.builder.append_values(self.clock.now_ms(), self.batch_size, max_records, values);
         self.credit_records -= records;
-        open.charge += bytes;
         state.next_index += records as u64;
         *appended += records as u64;
         left_over
+    }
+
+    /// How much room the last record lacked for which there was none.
+    pub(super) fn lacking(&self) -> usize {
+        self.lacking
     }
 
     /// Whether records without partition and key go where the last one went, until its batch is full.
@@ -367,16 +365,18 @@ impl Accumulator {
                 });
             }
         }
-        if size > self.credit_bytes || self.credit_records == 0 {
+        if self.credit_records == 0 {
             let mut queue = lock(&shared.queue);
-            if !self.take_credit(&mut queue, size).map_err(AppendError::Closed)? {
+            let records = queue.free_records.min(1024);
+            queue.free_records -= records;
+            self.credit_records += records;
+            if let Some(error) = &queue.closed {
+                return Err(AppendError::Closed(error.clone()));
+            }
+            if records == 0 {
                 let stuck = queue.is_released();
                 drop(queue);
-                if stuck {
-                    // Everything is in open batches: unless they go now, there will never be room.
-                    self.seal_all(shared);
-                }
-                return Err(AppendError::Full);
+                return Err(self.full(shared, 0, stuck));
             }
         }
         let is_full = self.topics[topic].partitions[partition].open.as_ref().is_some_and(|open| {
@@ -394,31 +394,56 @@ impl Accumulator {
                 return self.make_room(shared, topic, next, size, false);
             }
         }
-        if self.topics[topic].partitions[partition].open.is_none() {
-            self.open_batch(shared, topic, partition);
+        let needed = HEADER_LEN + size;
+        match &mut self.topics[topic].partitions[partition].open {
+            None => self.open_batch(shared, topic, partition, needed)?,
+            Some(open) => {
+                let used = open.builder.estimated_size();
+                if used + size > open.builder.capacity() {
+                    let doubled = 2 * open.builder.capacity();
+                    let doubled = if doubled > self.batch_size / 8 * 9 { self.batch_size } else { doubled };
+                    let capacity = doubled.max(used + size);
+                    let more = capacity.min(self.buffer_bytes).saturating_sub(open.charge);
+                    let mut queue = lock(&shared.queue);
+                    if let Some(error) = &queue.closed {
+                        return Err(AppendError::Closed(error.clone()));
+                    }
+                    let has_room = queue.take_bytes(more);
+                    let stuck = queue.is_released();
+                    drop(queue);
+                    if !has_room {
+                        return Err(self.full(shared, more, stuck));
+                    }
+                    open.charge += more;
+                    open.builder.reserve(capacity);
+                }
+            }
         }
         Ok(partition)
     }
 
-    fn take_credit(&mut self, queue: &mut Queue, size: usize) -> Result<bool, Error> {
-        if let Some(error) = &queue.closed {
-            return Err(error.clone());
+    /// There is no room for `lacking` bytes; `stuck`: and nothing under way that would make some.
+    fn full(&mut self, shared: &Shared, lacking: usize, stuck: bool) -> AppendError {
+        self.lacking = lacking;
+        if stuck {
+            // Everything is in open batches: unless they go now, there will never be room.
+            self.seal_all(shared);
         }
-        let missing = size.saturating_sub(self.credit_bytes);
-        if queue.free_bytes < missing || (self.credit_records == 0 && queue.free_records == 0) {
-            return Ok(false);
-        }
-        let bytes = missing.max(PORTION).min(queue.free_bytes);
-        queue.free_bytes -= bytes;
-        self.credit_bytes += bytes;
-        let records = queue.free_records.min(1024);
-        queue.free_records -= records;
-        self.credit_records += records;
-        Ok(true)
+        AppendError::Full
     }
 
-    fn open_batch(&mut self, shared: &Shared, topic: usize, partition: usize) {
+    /// Opens a batch whose first record needs so many bytes.
+    fn open_batch(
+        &mut self,
+        shared: &Shared,
+        topic: usize,
+        partition: usize,
+        needed: usize,
+    ) -> Result<(), AppendError> {
         let mut queue = lock(&shared.queue);
+        if let Some(error) = &queue.closed {
+            return Err(AppendError::Closed(error.clone()));
+        }
         self.identity = queue.identity;
         let mut has_grown = false;
         for (name, count) in mem::take(&mut queue.grown_topics) {
@@ -426,26 +451,38 @@ impl Accumulator {
                 has_grown |= self.grow_topic(&mut queue, *index, count);
             }
         }
-        let buffer = queue.take_buffer();
+        // Charged is the memory that a batch has: to count its records alone would be to use twice of what is allowed,
+        // where buffers have just doubled or large ones carry small batches.
+        let last_size = self.topics[topic].partitions[partition].last_size;
+        let wanted = (last_size + last_size / 8).max(MIN_BUFFER).min(self.batch_size).max(needed);
+        let most = (2 * wanted).max(self.buffer_bytes / 4 / (self.open.len() + 1));
+        let mut buffer = queue.take_buffer(wanted, most);
+        let charge = buffer.as_ref().map_or(wanted, BytesMut::capacity).min(self.buffer_bytes);
+        let has_room = queue.take_bytes(charge);
+        if !has_room && let Some(buffer) = buffer.take() {
+            queue.keep_buffer(buffer);
+        }
+        let stuck = queue.is_released();
         drop(queue);
         if has_grown {
             shared.tell_progress();
         }
+        if !has_room {
+            return Err(self.full(shared, charge, stuck));
+        }
         let state = &mut self.topics[topic].partitions[partition];
-        let buffer = buffer.unwrap_or_else(|| {
-            // Large zeroed memory comes as it is from the system.
-            let wanted = state.last_size + state.last_size / 8;
-            BytesMut::zeroed(wanted.clamp(MIN_BUFFER, self.batch_size.max(MIN_BUFFER)))
-        });
+        // Large zeroed memory comes as it is from the system.
+        let buffer = buffer.unwrap_or_else(|| BytesMut::zeroed(wanted));
         state.open = Some(OpenBatch {
             builder: BatchBuilder::with_buffer(self.options, buffer),
             opened_at: Instant::now(),
             base_index: state.next_index,
-            charge: 0,
+            charge,
             acknowledgement: None,
         });
         self.open.push((topic as u32, partition as u32));
         self.opened = true;
+        Ok(())
     }
 
     /// Takes the open batch out; a batch without records is kept open.

@@ -93,11 +93,11 @@ impl ProducerConfig {
         self.max_in_flight.saturating_mul(self.max_request_bytes)
     }
 
-    /// How much of the buffer is of use before partitions are known, and brokers beyond the first. What is compressed
-    /// takes less on its way than in the buffer, so all of it is.
+    /// How much of the buffer is of use before partitions are known, and brokers beyond the first: what is under way, and
+    /// a batch that is sealed. What is compressed takes less on its way than in the buffer, so all of it is.
     pub(super) fn first_free_bytes(&self) -> usize {
         match self.compression {
-            Compression::None => self.bytes_under_way().max(2 * self.max_message_bytes),
+            Compression::None => (self.bytes_under_way() + self.batch_size).max(2 * self.max_message_bytes),
             _ => self.buffer_bytes,
         }
     }
@@ -187,8 +187,8 @@ impl ProducerConfigBuilder {
         batch_size: usize;
         /// The most records in a batch (`batch.num.messages`); default 2^31 - 1.
         batch_records: u32;
-        /// How many bytes of records may wait for their acknowledgement (`queue.buffering.max.kbytes`);
-        /// default 24 MiB. At least `max_message_bytes`.
+        /// How much memory the batches may have that are open or wait for their acknowledgement
+        /// (`queue.buffering.max.kbytes`), in bytes; default 24 MiB. At least `max_message_bytes`.
         buffer_bytes: usize;
         /// How many records may wait for their acknowledgement (`queue.buffering.max.messages`); default
         /// unlimited.

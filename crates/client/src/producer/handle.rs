@@ -179,9 +179,9 @@ impl Producer {
     pub async fn append(&self, topic: Topic, record: &Record<'_>) -> Result<Position, AppendError> {
         loop {
             // Outside of the match, which would keep the lock while it waits.
-            let result = self.appender().append(topic, record);
+            let (result, lacking) = self.appender().attempt(|appender| appender.append(topic, record));
             match result {
-                Err(AppendError::Full) => self.room(record).await,
+                Err(AppendError::Full) => self.room(lacking).await,
                 result => return result,
             }
         }
@@ -193,18 +193,18 @@ impl Producer {
     /// Those of [`Appender::append`] but `Full`.
     pub async fn send(&self, topic: Topic, record: &Record<'_>) -> Result<Receipt, AppendError> {
         loop {
-            let result = self.appender().append_tracked(topic, record);
+            let (result, lacking) =
+                self.appender().attempt(|appender| appender.append_tracked(topic, record));
             match result {
-                Err(AppendError::Full) => self.room(record).await,
+                Err(AppendError::Full) => self.room(lacking).await,
                 result => return result,
             }
         }
     }
 
-    async fn room(&self, record: &Record<'_>) {
-        let wanted = room_for(record);
+    async fn room(&self, lacking: usize) {
         let shared = &self.0.shared;
-        shared.wait(&shared.progress, |queue| has_room(queue, wanted).then_some(())).await;
+        shared.wait(&shared.progress, |queue| has_room(queue, lacking).then_some(())).await;
     }
 
     /// Sends everything that has been appended, and waits until it is settled, which it is within
@@ -288,16 +288,10 @@ impl Producer {
     }
 }
 
-/// What a record needs at most in the account.
-fn room_for(record: &Record<'_>) -> usize {
-    let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-    bytes + record.headers.encoded_len() + 64
-}
-
 /// Whether to try again: there is room, or nothing is left on its way that would make some, so that the open
 /// batches have to go.
-fn has_room(queue: &Queue, wanted: usize) -> bool {
-    queue.closed.is_some() || (queue.free_bytes >= wanted && queue.free_records > 0) || queue.is_released()
+fn has_room(queue: &Queue, lacking: usize) -> bool {
+    queue.closed.is_some() || (queue.free_bytes >= lacking && queue.free_records > 0) || queue.is_released()
 }
 
 fn flushed(queue: &mut Queue, target: u64) -> Option<Result<()>> {
@@ -356,7 +350,7 @@ impl<'a> Appender<'a> {
     pub fn append_blocking(&mut self, topic: Topic, record: &Record<'_>) -> Result<Position, AppendError> {
         loop {
             match self.append(topic, record) {
-                Err(AppendError::Full) => self.wait_for_room(record),
+                Err(AppendError::Full) => self.wait_for_room(),
                 result => return result,
             }
         }
@@ -402,18 +396,25 @@ impl<'a> Appender<'a> {
         loop {
             let shared = self.shared;
             match self.open().append(shared, topic, record) {
-                Err(AppendError::Full) => self.wait_for_room(record),
+                Err(AppendError::Full) => self.wait_for_room(),
                 result => return result.map(|appended| (appended.position, appended.receipt())),
             }
         }
     }
 
     #[cold]
-    fn wait_for_room(&mut self, record: &Record<'_>) {
+    fn wait_for_room(&mut self) {
+        let lacking = self.open().lacking();
         // Others may need the lock for what makes room.
         self.release();
-        let wanted = room_for(record);
-        self.shared.wait_blocking(|queue| has_room(queue, wanted).then_some(()));
+        self.shared.wait_blocking(|queue| has_room(queue, lacking).then_some(()));
+    }
+
+    /// Appends, and says how much room was lacking if there was none.
+    fn attempt<T>(mut self, append: impl FnOnce(&mut Self) -> T) -> (T, usize) {
+        let result = append(&mut self);
+        let lacking = self.open().lacking();
+        (result, lacking)
     }
 
     #[inline]

@@ -102,9 +102,27 @@ impl Queue {
         self.free_bytes + self.held_back
     }
 
-    /// A buffer that has been used before: fresh memory costs a fault per page.
-    pub(super) fn take_buffer(&mut self) -> Option<BytesMut> {
-        let buffer = self.pool.pop()?;
+    /// Takes room for so many bytes, if it is there. Buffers that wait for use make way.
+    pub(super) fn take_bytes(&mut self, bytes: usize) -> bool {
+        if self.free_bytes < bytes {
+            return false;
+        }
+        self.free_bytes -= bytes;
+        while self.pooled_bytes > self.unused_bytes() && self.pop_buffer(0).is_some() {}
+        true
+    }
+
+    /// A buffer that has been used before: fresh memory costs a fault per page. It has at least `wanted` and at most
+    /// `most` bytes.
+    pub(super) fn take_buffer(&mut self, wanted: usize, most: usize) -> Option<BytesMut> {
+        let fits = |buffer: &BytesMut| (wanted..=most).contains(&buffer.capacity());
+        let fitting = self.pool.iter().enumerate().filter(|(_, buffer)| fits(buffer));
+        let (at, _) = fitting.min_by_key(|(_, buffer)| buffer.capacity())?;
+        self.pop_buffer(at)
+    }
+
+    fn pop_buffer(&mut self, at: usize) -> Option<BytesMut> {
+        let buffer = (at < self.pool.len()).then(|| self.pool.swap_remove(at))?;
         self.pooled_bytes -= buffer.capacity();
         Some(buffer)
     }
@@ -291,9 +309,9 @@ mod tests {
         let buffer = BytesMut::zeroed(100_000).freeze();
         let held = buffer.clone();
         queue.keep_data(buffer);
-        assert!(queue.take_buffer().is_none());
+        assert!(queue.take_buffer(0, usize::MAX).is_none());
         queue.keep_data(held);
-        assert!(queue.take_buffer().is_some_and(|buffer| buffer.len() == 100_000));
-        assert!(queue.take_buffer().is_none());
+        assert!(queue.take_buffer(0, usize::MAX).is_some_and(|buffer| buffer.len() == 100_000));
+        assert!(queue.take_buffer(0, usize::MAX).is_none());
     }
 }

@@ -205,6 +205,24 @@ impl BatchBuilder {
         self.buffer.resize(self.buffer.capacity(), 0);
     }
 
+    /// How much memory the batch has, of which [`estimated_size`](Self::estimated_size) is used.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Makes room for so many bytes in all, and no more than that.
+    pub fn reserve(&mut self, capacity: usize) {
+        if capacity >= 2 * self.buffer.capacity() {
+            // Where it is, if the allocator can: this at least doubles.
+            self.buffer.reserve(capacity.saturating_sub(self.buffer.len()));
+        } else if capacity > self.buffer.capacity() {
+            let mut larger = BytesMut::zeroed(capacity);
+            larger[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            self.buffer = larger;
+        }
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.count as usize
