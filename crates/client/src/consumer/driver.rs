@@ -42,7 +42,7 @@ use crate::{
 
 /// No fetch asks for less, however many brokers share the budget.
 const LEAST_FETCH_BYTES: usize = 256 << 10;
-/// What an answer from nearby brings at most: a larger one is copied out of memory that caches have forgotten.
+/// What an answer from nearby brings at most: a larger one takes more memory and hides nothing.
 const NEAR_FETCH_BYTES: usize = 4 << 20;
 /// The last version that names topics by name.
 const LAST_BY_NAME: i16 = 12;

@@ -22,8 +22,8 @@ const KNOWN_TOPIC_PATIENCE: u32 = 10;
 /// How many fetches are under way in all, at least, if there are as many partitions: what one of them
 /// brings hides the round trip of the others.
 const NEAR_TURNS: usize = 3;
-/// The same for brokers whose answers take [`FAR`] and more, where three lose a quarter of the throughput at 1 ms, and half at 5 ms. That each has its
-/// buffers costs a page fault for each 4 KiB at the beginning, which near ones need not pay.
+/// The same for brokers whose answers take [`FAR`] and more, where three lose a quarter of the throughput at 1 ms, and half
+/// at 5 ms. That each has its buffers costs a page fault for each 4 KiB at the beginning, which near ones need not pay.
 const FAR_TURNS: usize = 8;
 const FAR: Duration = Duration::from_millis(1);
 

@@ -45,6 +45,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The queue, unless nothing is taken any more.
+fn usable(shared: &Shared) -> Result<MutexGuard<'_, Queue>, AppendError> {
+    let queue = lock(&shared.queue);
+    match &queue.closed {
+        Some(error) => Err(AppendError::Closed(error.clone())),
+        None => Ok(queue),
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Accumulator {
     partitioner: Partitioner,
@@ -345,7 +354,8 @@ impl Accumulator {
     }
 
     /// Prepares the open batch of a partition for one more record, or that of the next one for a record that
-    /// goes where there is a batch: the slow path, once per batch and portion. Says which partition it is.
+    /// goes where there is a batch: the slow path, once per batch and
+    /// each time that it grows. Says which partition it is.
     #[cold]
     fn make_room(
         &mut self,
@@ -366,13 +376,10 @@ impl Accumulator {
             }
         }
         if self.credit_records == 0 {
-            let mut queue = lock(&shared.queue);
+            let mut queue = usable(shared)?;
             let records = queue.free_records.min(1024);
             queue.free_records -= records;
             self.credit_records += records;
-            if let Some(error) = &queue.closed {
-                return Err(AppendError::Closed(error.clone()));
-            }
             if records == 0 {
                 let stuck = queue.is_released();
                 drop(queue);
@@ -404,10 +411,7 @@ impl Accumulator {
                     let doubled = if doubled > self.batch_size / 8 * 9 { self.batch_size } else { doubled };
                     let capacity = doubled.max(used + size);
                     let more = capacity.min(self.buffer_bytes).saturating_sub(open.charge);
-                    let mut queue = lock(&shared.queue);
-                    if let Some(error) = &queue.closed {
-                        return Err(AppendError::Closed(error.clone()));
-                    }
+                    let mut queue = usable(shared)?;
                     let has_room = queue.take_bytes(more);
                     let stuck = queue.is_released();
                     drop(queue);
@@ -440,10 +444,7 @@ impl Accumulator {
         partition: usize,
         needed: usize,
     ) -> Result<(), AppendError> {
-        let mut queue = lock(&shared.queue);
-        if let Some(error) = &queue.closed {
-            return Err(AppendError::Closed(error.clone()));
-        }
+        let mut queue = usable(shared)?;
         self.identity = queue.identity;
         let mut has_grown = false;
         for (name, count) in mem::take(&mut queue.grown_topics) {

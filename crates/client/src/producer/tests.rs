@@ -307,6 +307,23 @@ async fn a_full_buffer_makes_the_caller_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batches_are_charged_with_the_memory_that_they_have() {
+    let fake = Fake::default();
+    let config = config().linger(Duration::from_secs(3600)).build().unwrap();
+    let producer = Producer::new(&fake.client(), config);
+    let topic = producer.topic("t").await.unwrap();
+    let mut charged = Vec::new();
+    // A batch each of the smallest buffer, and then what one of them grows to, though half of that is empty.
+    for (partition, size) in [(0, 1), (1, 1), (0, 600), (0, 600)] {
+        producer.append(topic, &to(partition, &"v".repeat(size))).await.unwrap();
+        charged.push(producer.buffered_bytes());
+    }
+    assert_eq!(charged, [1024, 2048, 2048, 3072]);
+    producer.flush().await.unwrap();
+    assert_eq!(producer.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_buffer_full_of_open_batches_is_sent_without_lingering() {
     let fake = Fake::default();
     let config = config().max_message_bytes(10_000).buffer_bytes(10_000).linger(Duration::from_secs(3600));

@@ -133,9 +133,12 @@ impl Validation {
     /// Whether records have to be decompressed or compressed.
     pub(crate) fn takes_long(&self) -> bool {
         self.topics.iter().any(|topic| {
-            let settings = topic.settings.as_ref();
-            let records = topic.partitions.iter().filter_map(|(_, records)| records.as_ref());
-            settings.is_some_and(|settings| records.into_iter().any(|records| takes_long(records, settings)))
+            let Some(settings) = &topic.settings else { return false };
+            topic
+                .partitions
+                .iter()
+                .filter_map(|(_, records)| records.as_ref())
+                .any(|it| takes_long(it, settings))
         })
     }
 
