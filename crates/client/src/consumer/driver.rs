@@ -65,6 +65,8 @@ pub(super) struct Driver {
     pub(super) turns: usize,
     /// The part of `prefetch_bytes` that is of use.
     pub(super) budget_bytes: usize,
+    /// What the fetches under way may bring together.
+    pub(super) window_bytes: usize,
     /// Whether a round trip takes so long that the last of them should be shared.
     pub(super) is_far: bool,
     /// Ends that are reached before anything is fetched.
@@ -165,6 +167,7 @@ impl Driver {
             waits,
             turns: 1,
             budget_bytes,
+            window_bytes: most_under_way(budget_bytes),
             is_far: false,
             ends,
             sender,
@@ -323,13 +326,13 @@ impl Driver {
         Ok(false)
     }
 
-    /// What a fetch may bring: those under way share most of the budget, and the rest is for what lies ready.
+    /// What a fetch may bring: its part of what may be under way.
     fn fetch_bytes(&self, place: Place) -> usize {
         let most = match self.is_far {
             true => self.config.fetch_max_bytes,
             false => self.config.fetch_max_bytes.min(NEAR_FETCH_BYTES),
         };
-        let share = (self.budget_bytes / 8 * 7) as f64 * self.share_of(place);
+        let share = self.window_bytes as f64 * self.share_of(place);
         (share as usize).min(most).max(LEAST_FETCH_BYTES.min(most))
     }
 
@@ -406,6 +409,11 @@ impl Broker {
             _ => 0,
         }
     }
+}
+
+/// The part of the budget for what is under way; the rest is for what lies ready.
+pub(super) fn most_under_way(budget_bytes: usize) -> usize {
+    budget_bytes / 8 * 7
 }
 
 fn is_due(partition: &Partition, place: Place) -> bool {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     answers::may_pass,
-    driver::{Broker, BrokerState, Done, Driver},
+    driver::{Broker, BrokerState, Done, Driver, most_under_way},
     partition::{Phase, Place},
 };
 use crate::{
@@ -26,6 +26,11 @@ const NEAR_TURNS: usize = 3;
 /// at 5 ms. That each has its buffers costs a page fault for each 4 KiB at the beginning, which near ones need not pay.
 const FAR_TURNS: usize = 8;
 const FAR: Duration = Duration::from_millis(1);
+/// What such fetches bring together at least, if the budget has room for it.
+const LEAST_FAR_BYTES: usize = 24 << 20;
+/// What they have to bring per second of their round trip, so that it costs nothing: what a fast machine reads in that
+/// time, and as much again. More would only leave its caches, at a sixth of the throughput.
+const BYTES_PER_SECOND: f64 = 6.5e9;
 
 impl Driver {
     /// The first look at the metadata; usually it is there already, from finding the offsets.
@@ -44,9 +49,12 @@ impl Driver {
         };
         self.refresh.last = Instant::now();
         self.take_ids(&metadata)?;
-        self.is_far = client.round_trip() >= FAR;
+        let round_trip = client.round_trip();
+        self.is_far = round_trip >= FAR;
         if self.is_far {
             self.budget_bytes = self.config.prefetch_bytes;
+            let needed = (round_trip.as_secs_f64() * BYTES_PER_SECOND) as usize;
+            self.window_bytes = needed.max(LEAST_FAR_BYTES).min(most_under_way(self.budget_bytes));
         }
         if !self.waits {
             let leaders: BTreeSet<Option<i32>> = self
