@@ -129,7 +129,7 @@ fn diagnose(cursor: &mut Cursor<'_>) -> Option<String> {
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, RecordsError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
             if self.done || self.cursor.0.is_empty() {
