@@ -8,7 +8,7 @@ use std::{
 };
 
 use kcopy_mini_broker::{Fault, FaultAction, MiniCluster};
-use kcopy_tests::{Broker, Running, kill, program, run};
+use kcopy_tests::{Broker, Running, kill, program, run, run_with};
 use kcopy_wire::{ApiKey, ErrorCode};
 use rustix::process::Signal;
 
@@ -133,6 +133,24 @@ fn a_broker_that_cannot_be_reached_is_told_of_once_while_it_is_tried_again() {
     };
     assert_eq!(told("kcat", &["-L", "-m", "1"]), 1);
     assert_eq!(told("kcat", &["-C", "-q", "-t", "t", "-m", "1"]), 1);
+}
+
+#[test]
+fn a_broker_that_breaks_each_fetch_is_told_of_once_while_it_is_tried_again() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = runtime.block_on(MiniCluster::builder().topic("t", 8).start()).expect("a cluster");
+    let bootstrap = cluster.bootstrap_servers();
+    for partition in 0..8 {
+        let to = ["-P", "-t", "t", "-p", &partition.to_string(), "-b", &bootstrap];
+        run_with(program("kcat").args(to), b"v\n").expect_success();
+    }
+    runtime.block_on(cluster.inject(Fault::new(FaultAction::Close).api(ApiKey::Fetch))).expect("a fault");
+    let output =
+        run(program("kcopy").args(["consume", "t", "--timeout", "3s", "-b", &bootstrap])).expect_code(1);
+    let told = output.stderr.matches("% fetching has failed three times and is tried again: ").count();
+    assert_eq!(told, 1, "{}", output.stderr);
+    let error = output.stderr.lines().last().unwrap_or_default();
+    assert!(error.contains("could not be read for 3 s"), "{}", output.stderr);
 }
 
 #[test]

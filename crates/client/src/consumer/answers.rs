@@ -77,6 +77,12 @@ impl Driver {
         tracing::debug!(target: FETCH, broker_id = place.broker, %error, "fetching failed");
         broker.connection = None;
         broker.not_before = Some(now + broker.backoff.next_pause());
+        // A broker that comes back ends a fetch or two; that it cannot be reached is told of by the connection.
+        let is_third = broker.backoff.attempts() == 3 && error.kind() != ErrorKind::Connect;
+        let of_broker = self.brokers.iter().filter(|(other, _)| other.broker == place.broker);
+        if is_third && of_broker.filter(|(_, share)| share.backoff.attempts() >= 3).count() == 1 {
+            tracing::warn!(%error, "fetching has failed three times and is tried again");
+        }
         for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(place)) {
             // A replica nearby was an offer; the leader is the one to go back to.
             if partition.preferred_replica.take().is_some() {
