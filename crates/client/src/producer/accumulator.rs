@@ -67,6 +67,8 @@ pub(super) struct Accumulator {
     by_name: HashMap<Arc<str>, usize>,
     /// Where the open batches are: `(topic, partition)`.
     open: Vec<(u32, u32)>,
+    /// For how many open batches room has been freed.
+    room_for: usize,
     next_key: u32,
     next_number: u64,
     /// Taken from the account, not used yet.
@@ -194,6 +196,7 @@ impl Accumulator {
             topics: Vec::new(),
             by_name: HashMap::new(),
             open: Vec::new(),
+            room_for: 0,
             next_key: 0,
             next_number: 0,
             credit_records: 0,
@@ -223,29 +226,18 @@ impl Accumulator {
             self.by_name.insert(name, self.topics.len() - 1);
             self.topics.len() - 1
         });
-        let mut queue = lock(&shared.queue);
-        let has_grown = self.grow_topic(&mut queue, index, partition_count);
-        drop(queue);
-        if has_grown {
-            shared.tell_progress();
-        }
+        self.grow_topic(&mut lock(&shared.queue), index, partition_count);
         Topic(index as u32)
     }
 
-    /// Says whether there are more partitions now, and so perhaps more room.
-    fn grow_topic(&mut self, queue: &mut Queue, index: usize, partition_count: u32) -> bool {
+    fn grow_topic(&mut self, queue: &mut Queue, index: usize, partition_count: u32) {
         let topic = &mut self.topics[index];
-        let known = topic.partitions.len();
         while (topic.partitions.len() as u32) < partition_count {
             let key = PartitionKey(self.next_key);
             self.next_key += 1;
             queue.new_partitions.push((topic.name.clone(), topic.partitions.len() as i32));
             topic.partitions.push(PartitionState { key, next_index: 0, open: None, last_size: 0 });
         }
-        let more = topic.partitions.len() - known;
-        // For the open batch of each.
-        queue.free_more(more.saturating_mul(self.batch_size));
-        more > 0
     }
 
     pub(super) fn topic_name(&self, topic: Topic) -> &Arc<str> {
@@ -446,11 +438,14 @@ impl Accumulator {
     ) -> Result<(), AppendError> {
         let mut queue = usable(shared)?;
         self.identity = queue.identity;
-        let mut has_grown = false;
         for (name, count) in mem::take(&mut queue.grown_topics) {
             if let Some(index) = self.by_name.get(&name) {
-                has_grown |= self.grow_topic(&mut queue, *index, count);
+                self.grow_topic(&mut queue, *index, count);
             }
+        }
+        if self.open.len() >= self.room_for {
+            queue.free_more(self.batch_size);
+            self.room_for += 1;
         }
         // Charged is the memory that a batch has: to count its records alone would be to use twice of what is allowed,
         // where buffers have just doubled or large ones carry small batches.
@@ -465,9 +460,6 @@ impl Accumulator {
         }
         let stuck = queue.is_released();
         drop(queue);
-        if has_grown {
-            shared.tell_progress();
-        }
         if !has_room {
             return Err(self.full(shared, charge, stuck));
         }

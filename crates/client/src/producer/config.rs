@@ -93,7 +93,7 @@ impl ProducerConfig {
         self.max_in_flight.saturating_mul(self.max_request_bytes)
     }
 
-    /// How much of the buffer is of use before partitions are known, and brokers beyond the first: what is under way, and
+    /// How much of the buffer is of use before batches are open, and brokers beyond the first known: what is under way, and
     /// a batch that is sealed. What is compressed takes less on its way than in the buffer, so all of it is.
     pub(super) fn first_free_bytes(&self) -> usize {
         match self.compression {
