@@ -85,12 +85,12 @@ impl Lab {
         })
     }
 
-    /// Sees to it that memory is in use already, where that was asked for: see `--settle`.
+    /// Sees to it that memory is in use already: see `--no-settle`.
     pub(crate) fn settle(&self) -> Result<()> {
-        /// What is left free: less makes the system look for more in the middle of a run.
-        const SPARE: u64 = 1 << 30;
+        /// What is left free: whatever is, the host has taken.
+        const SPARE: u64 = 128 << 20;
         let free = free_memory()?.saturating_sub(SPARE);
-        if !self.options.settle || free < SPARE {
+        if self.options.no_settle || free < SPARE {
             return Ok(());
         }
         // A file of zeros that no disk holds. Its pages are kept for as long as it is open.

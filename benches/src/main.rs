@@ -78,12 +78,13 @@ struct Options {
     /// Which Apache Kafka
     #[arg(long, default_value = "4.4.0")]
     kafka_version: String,
-    /// Fill the page cache before each run
+    /// Do not fill the page cache before each run
     ///
-    /// For virtual machines whose host takes free memory back: the first use of what it gives again costs some
-    /// seconds a gigabyte, which is what a topic that is filled would be measured by. The cache gives way at once.
+    /// It is filled because of virtual machines whose host takes free memory back: the first use of what it gives
+    /// again costs some seconds a gigabyte, which is what a topic that is filled would be measured by. The cache
+    /// gives way at once.
     #[arg(long)]
-    settle: bool,
+    no_settle: bool,
     /// Write the numbers to this file, too
     #[arg(long)]
     json: Option<PathBuf>,

@@ -87,6 +87,7 @@ fn from_program(
 fn to_program(lab: &Lab, server: &Server, database: &mut Database) -> Result<Rounds> {
     let mut rounds = Rounds::default();
     for number in 0..lab.options.pairs {
+        lab.settle()?;
         let sql = format!("copy bench to program {}", sql_quoted("cat >/dev/null"));
         rounds.cat.push(timed(database, &sql, lab.options.records)?);
         let kcat = lab.kcat.clone().into_os_string();
