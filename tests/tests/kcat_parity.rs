@@ -247,6 +247,7 @@ fn failures_have_the_same_exit_codes() {
         vec!["-C", "-t", &topic, "-X", "fetch.wait.max.ms"],
         vec!["-C", "-t", &topic, "-s", "value=?"],
         vec!["-C", "-t", &topic, "-s", "nothing=s"],
+        vec!["-C", "-t", &topic, "-e", "-s", "value=qqqqqqqqqqqqqqqqqqqqqqqq"],
         vec!["-C", "-t", &topic, "-o", "stored", "-e"],
         vec!["-P", "-t", &topic, "-z", "nonsense"],
         vec!["-P", "-t", &topic, "/no/such/file"],

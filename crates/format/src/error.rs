@@ -255,6 +255,13 @@ impl FormatError {
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FormatErrorParts { topic, partition, offset, column, column_type, problem, advice } = &*self.0;
+        if let Problem::Unpack(problem) = problem {
+            // Only kcat's `-s` unpacks, which has no columns: in kcat's words.
+            return write!(
+                f,
+                "Failed to format message in {topic} [{partition}] at offset {offset}: {problem}"
+            );
+        }
         write!(f, "topic {topic} [{partition}] at offset {offset}, column {column}")?;
         if let Some(column_type) = column_type {
             write!(f, " of type {column_type}")?;

@@ -1,7 +1,7 @@
 use kcopy_wire::records::{Headers, HeadersBuf};
 
 use super::*;
-use crate::{Columns, FormatOptions, InvalidText};
+use crate::{Columns, FormatOptions, InvalidText, pack::Pack};
 
 const CONTEXT: RecordContext<'_> =
     RecordContext { topic: "orders", partition: 3, broker: 1, timestamp_type: TimestampType::LogAppendTime };
@@ -512,4 +512,15 @@ fn documents_and_values_that_do_not_fit_are_named() {
         assert!(write(&text("x json"), &value).is_ok());
         assert!(write(&text("x jsonb"), &value).is_err());
     }
+}
+
+#[test]
+fn what_cannot_be_unpacked_is_told_in_kcats_words() {
+    let template =
+        Template::delimited(b"\n", None).packs(None, Some(Pack::parse("value", "i").expect("valid")));
+    let mut writer = RecordWriter::template(template);
+    let error = writer.write(&CONTEXT, &record(None, Some(b"abc")), &mut Vec::new()).expect_err("too short");
+    let expected = "Failed to format message in orders [3] at offset 42: value truncated, expected 4 bytes to unpack i \
+                    but only 3 bytes remaining";
+    assert_eq!(error.to_string(), expected);
 }
