@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Batches remembered per producer: as many as may be in flight (KAFKA-5494).
 const REMEMBERED_BATCHES: usize = 5;
 
+/// The epoch of a producer that has none.
+const NO_EPOCH: i16 = -1;
+
 /// With fewer producers than this, the expired ones are left where they are.
 const MIN_EXPIRE: usize = 64;
 
@@ -78,7 +81,11 @@ impl Producers {
     /// expired (KIP-360).
     pub(crate) fn check(&self, stamp: Stamp, now_ms: i64, expiration_ms: i64) -> Verdict {
         let Some(producer) = self.live(stamp.producer_id, now_ms, expiration_ms) else {
-            return Verdict::Append;
+            return if stamp.producer_epoch < NO_EPOCH {
+                Verdict::InvalidProducerEpoch { current_epoch: NO_EPOCH }
+            } else {
+                Verdict::Append
+            };
         };
         if stamp.producer_epoch == producer.producer_epoch {
             let last_sequence = stamp.last_sequence();
@@ -205,6 +212,7 @@ mod tests {
                 &[stamp(-1, 0, 1), stamp(0, 5, 1), stamp(0, 6, 1)],
                 &[Append, Append, Append],
             ),
+            ("an impossible epoch", &[stamp(-2, 0, 1)], &[InvalidProducerEpoch { current_epoch: -1 }]),
             ("sequences wrap", &[stamp(0, i32::MAX - 1, 2), stamp(0, 0, 1)], &[Append, Append]),
             ("a batch may wrap inside", &[stamp(0, i32::MAX, 2), stamp(0, 1, 1)], &[Append, Append]),
         ];

@@ -163,8 +163,12 @@ fn only_batch(records: Bytes, rules: &Rules) -> Result<Batch, Rejected> {
         }
         Some(Err(error)) => return Err(error.into()),
     };
-    if batches.next().is_some() {
-        return Err(refused(&"more than one batch", ErrorCode::INVALID_RECORD));
+    match batches.next() {
+        None => {}
+        Some(Err(error)) if error.kind() == RecordsErrorKind::Corrupt => {
+            return Err(refused(&error, ErrorCode::CORRUPT_MESSAGE));
+        }
+        Some(_) => return Err(refused(&"more than one batch", ErrorCode::INVALID_RECORD)),
     }
     if version < 7 && batch.attributes().compression() == Ok(Compression::Zstd) {
         return Err(Rejected::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));

@@ -32,6 +32,7 @@ use crate::{
     fetch_session::{FetchKey, FetchMode, FetchTarget, Found},
 };
 
+const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
 /// A fetch that has been understood.
@@ -44,6 +45,8 @@ pub(crate) struct Plan {
     /// `None` for a negative number, which Kafka stumbles over when it comes to read.
     max_bytes: Option<usize>,
     max_wait: Duration,
+    /// The broker that replicates; a consumer has none.
+    follower: Option<i32>,
     read_committed: bool,
     /// Bytes that could be sent already.
     available: u64,
@@ -68,6 +71,9 @@ struct Parked {
 pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchRequest) -> Outcome {
     let uses_topic_ids = context.version >= 13;
     let (targets, forgotten) = targets_of(&request);
+    if ![READ_UNCOMMITTED, READ_COMMITTED].contains(&request.isolation_level) {
+        return unexpected(&targets, uses_topic_ids).into();
+    }
     let now_ms = cluster.clock.now_ms();
     let session = (request.session_id, request.session_epoch);
     let Some(sessions) = cluster.sessions.get_mut(&context.node_id) else {
@@ -88,6 +94,7 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchReq
         min_bytes: u64::try_from(i64::from(request.min_bytes).min(max_bytes)).unwrap_or(0),
         max_bytes: usize::try_from(max_bytes).ok(),
         max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+        follower: follower(&request),
         read_committed: request.isolation_level == READ_COMMITTED,
         available: 0,
     };
@@ -101,6 +108,22 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchReq
     }
     plan.available = read.bytes as u64;
     Outcome::Park(Box::new(plan))
+}
+
+/// The broker that asks; before version 15 it says so elsewhere (KIP-903).
+fn follower(request: &FetchRequest) -> Option<i32> {
+    let id = request.replica_id.max(request.replica_state.replica_id);
+    (id >= 0).then_some(id)
+}
+
+/// The answer to what Kafka does not expect.
+fn unexpected(targets: &[FetchTarget], uses_topic_ids: bool) -> FetchResponse {
+    let error_code = ErrorCode::UNKNOWN_SERVER_ERROR;
+    let mut response = FetchResponse { error_code, ..FetchResponse::default() };
+    for target in targets.iter().filter(|_| !uses_topic_ids) {
+        push(&mut response.responses, target, failed(target, error_code));
+    }
+    response
 }
 
 /// The partitions that a request names, and those it wants to hear no more of.
@@ -276,11 +299,15 @@ fn read_partition(
     } else {
         partition.check_leader(plan.context.node_id, target.current_leader_epoch)?;
     }
+    if plan.follower.is_some_and(|follower| !partition.replicas.contains(&follower)) {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
     let mut data = PartitionData {
         partition_index: target.key.partition,
         high_watermark: partition.log.high_watermark(),
         last_stable_offset: partition.log.last_stable_offset(),
         log_start_offset: partition.log.log_start_offset(),
+        aborted_transactions: None,
         records: Some(RecordBytes::default()),
         ..PartitionData::default()
     };

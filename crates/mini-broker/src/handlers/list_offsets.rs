@@ -37,6 +37,7 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
+const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
 /// A partition's answer, or what to search for it.
@@ -62,7 +63,12 @@ enum Wanted {
 }
 
 pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ListOffsetsRequest) -> Outcome {
-    let read_committed = request.isolation_level == READ_COMMITTED;
+    let read_committed = match request.isolation_level {
+        READ_UNCOMMITTED => Ok(false),
+        READ_COMMITTED => Ok(true),
+        // What Kafka does not expect.
+        _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+    };
     let mut seen: BTreeSet<(Str, i32)> = BTreeSet::new();
     let mut repeated: BTreeSet<(Str, i32)> = BTreeSet::new();
     for topic in &request.topics {
@@ -85,7 +91,8 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ListOffs
             if repeated.contains(&(topic.name.clone(), wanted.partition_index)) {
                 return Answer::Ready(failed(wanted.partition_index, ErrorCode::INVALID_REQUEST));
             }
-            look_up(cluster, context, &topic.name, wanted, read_committed)
+            read_committed
+                .and_then(|committed| look_up(cluster, context, &topic.name, wanted, committed))
                 .unwrap_or_else(|error| Answer::Ready(failed(wanted.partition_index, error)))
         });
         topics.push((topic.name.clone(), answers.collect()));

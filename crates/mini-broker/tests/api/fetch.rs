@@ -79,6 +79,34 @@ async fn errors_are_per_partition() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn brokers_that_are_no_replicas_and_unknown_isolation_levels_are_refused() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    peer.produce("t", 0, batch(&["a"])).await;
+    for (replica_id, error) in [(-1, ErrorCode::NONE), (99, ErrorCode::NOT_LEADER_OR_FOLLOWER)] {
+        for version in [14, 15] {
+            let mut request = fetch("t", 0, 0);
+            request.topics[0].topic_id = peer.topic_id("t").await;
+            match version {
+                15 => request.replica_state.replica_id = replica_id,
+                _ => request.replica_id = replica_id,
+            }
+            let data = &peer.call(&request, version).await.responses[0].partitions[0];
+            assert_eq!(data.error_code, error, "replica {replica_id}, version {version}");
+        }
+    }
+    let committed = FetchRequest { isolation_level: 1, ..fetch("t", 0, 0) };
+    for (request, aborted) in [(fetch("t", 0, 0), None), (committed, Some(0))] {
+        let data = &peer.call(&request, 12).await.responses[0].partitions[0];
+        assert_eq!(data.aborted_transactions.as_ref().map(Vec::len), aborted);
+    }
+    let unknown = FetchRequest { isolation_level: 9, ..fetch("t", 0, 0) };
+    let response = peer.call(&unknown, 12).await;
+    assert_eq!(response.error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+    assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_fetch_waits_for_its_time() {
     let cluster = builder().topic("t", 1).start().await.unwrap();
     let mut peer = Peer::connect(&cluster).await;

@@ -32,6 +32,23 @@ async fn list(
     peer.call(&request, version).await.topics[0].partitions[0].clone()
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_unknown_isolation_level_is_refused() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let partition = list_offsets_request::ListOffsetsPartition { timestamp: -1, ..Default::default() };
+    let request = ListOffsetsRequest {
+        isolation_level: 9,
+        topics: vec![list_offsets_request::ListOffsetsTopic {
+            name: "t".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answer = Peer::connect(&cluster).await.call(&request, 7).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+}
+
 fn batch_at(compression: Compression, timestamps: &[i64]) -> bytes::Bytes {
     let mut builder = BatchBuilder::new(BatchOptions::new(compression));
     for timestamp in timestamps {

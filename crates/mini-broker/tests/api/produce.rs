@@ -62,6 +62,7 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
     let mut peer = Peer::connect(&cluster).await;
     let good = batch(&["a", "b"]);
     let two = [&good[..], &good[..]].concat();
+    let zeros = [&good[..], &[0; 70]].concat();
     let mut damaged = BytesMut::from(&good[..]);
     damaged[65] ^= 1;
     let log_append_time = Attributes::default().with_timestamp_type(TimestampType::LogAppendTime).0;
@@ -69,6 +70,7 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
     let cases: Vec<(&str, Bytes, ErrorCode)> = vec![
         ("no batch", Bytes::new(), ErrorCode::INVALID_RECORD),
         ("two batches", two.into(), ErrorCode::INVALID_RECORD),
+        ("zeros behind a batch", zeros.into(), ErrorCode::CORRUPT_MESSAGE),
         ("half a batch", good.slice(..40), ErrorCode::INVALID_RECORD),
         ("a flipped bit", damaged.freeze(), ErrorCode::CORRUPT_MESSAGE),
         ("a base offset", with_field(&good, 0, &5_i64.to_be_bytes()), ErrorCode::INVALID_RECORD),
