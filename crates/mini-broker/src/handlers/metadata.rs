@@ -54,8 +54,8 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: Metadata
     let with_operations = request.include_topic_authorized_operations;
     let wanted = request.topics.filter(|topics| context.version > 0 || !topics.is_empty());
     let Some(wanted) = wanted else {
-        let describe = |topic| describe(cluster, topic, with_operations);
-        response.topics = cluster.topics.iter().map(describe).collect();
+        response.topics = cluster.topics.iter().map(|topic| describe(cluster, topic)).collect();
+        allow_all(&mut response.topics, with_operations);
         return response;
     };
     if let Some(error) = refusal(context, &wanted) {
@@ -72,13 +72,21 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: Metadata
         }
         let answer = match &topic.name {
             Some(name) if topic.topic_id.is_zero() => {
-                by_name(cluster, name, request.allow_auto_topic_creation, with_operations)
+                by_name(cluster, name, request.allow_auto_topic_creation)
             }
-            _ => by_id(cluster, topic.topic_id, with_operations),
+            _ => by_id(cluster, topic.topic_id),
         };
         response.topics.push(answer);
     }
+    allow_all(&mut response.topics, with_operations);
     response
+}
+
+/// Kafka tells what is allowed of everything that has a name, topics that do not exist included.
+fn allow_all(topics: &mut [MetadataResponseTopic], with_operations: bool) {
+    for topic in topics.iter_mut().filter(|topic| with_operations && topic.name.is_some()) {
+        topic.topic_authorized_operations = ALL_TOPIC_OPERATIONS;
+    }
 }
 
 /// Whether the request as a whole cannot be answered. Versions 10 and 11 have topic ids, but not as a question.
@@ -91,21 +99,16 @@ fn refusal(context: &Context, wanted: &[MetadataRequestTopic]) -> Option<ErrorCo
     wanted.iter().any(neither).then_some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
-fn by_id(cluster: &Cluster, id: Uuid, with_operations: bool) -> MetadataResponseTopic {
+fn by_id(cluster: &Cluster, id: Uuid) -> MetadataResponseTopic {
     match cluster.topics.name_of(&id).and_then(|name| cluster.topics.get(name)) {
-        Some(topic) => describe(cluster, topic, with_operations),
+        Some(topic) => describe(cluster, topic),
         None => failed(None, id, ErrorCode::UNKNOWN_TOPIC_ID),
     }
 }
 
-fn by_name(
-    cluster: &mut Cluster,
-    name: &Str,
-    may_create: bool,
-    with_operations: bool,
-) -> MetadataResponseTopic {
+fn by_name(cluster: &mut Cluster, name: &Str, may_create: bool) -> MetadataResponseTopic {
     if let Some(topic) = cluster.topics.get(name) {
-        return describe(cluster, topic, with_operations);
+        return describe(cluster, topic);
     }
     let error = if check_name(name).is_err() {
         ErrorCode::INVALID_TOPIC_EXCEPTION
@@ -137,7 +140,7 @@ fn failed(name: Option<Str>, topic_id: Uuid, error_code: ErrorCode) -> MetadataR
     MetadataResponseTopic { error_code, name, topic_id, ..MetadataResponseTopic::default() }
 }
 
-fn describe(cluster: &Cluster, topic: &Topic, with_operations: bool) -> MetadataResponseTopic {
+fn describe(cluster: &Cluster, topic: &Topic) -> MetadataResponseTopic {
     let partitions = (0..).zip(&topic.partitions).map(|(partition_index, partition)| {
         let offline = partition.replicas.iter().copied().filter(|id| !cluster.is_online(*id));
         MetadataResponsePartition {
@@ -155,15 +158,11 @@ fn describe(cluster: &Cluster, topic: &Topic, with_operations: bool) -> Metadata
             ..MetadataResponsePartition::default()
         }
     });
-    let mut answer = MetadataResponseTopic {
+    MetadataResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.id,
         is_internal: is_internal(&topic.name),
         partitions: partitions.collect(),
         ..MetadataResponseTopic::default()
-    };
-    if with_operations {
-        answer.topic_authorized_operations = ALL_TOPIC_OPERATIONS;
     }
-    answer
 }

@@ -38,6 +38,15 @@ async fn all_brokers_and_topics_are_listed() {
     }
     let none = peer.call(&named(&[], true), 9).await;
     assert!(none.topics.is_empty());
+    let asked = MetadataRequest {
+        include_topic_authorized_operations: true,
+        ..named(&["a", "unknown", "bad name"], false)
+    };
+    for (request, expected) in [(named(&["a"], false), i32::MIN), (asked, 0xdf8)] {
+        for topic in peer.call(&request, 9).await.topics {
+            assert_eq!(topic.topic_authorized_operations, expected, "{:?}", topic.name);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
