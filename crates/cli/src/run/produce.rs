@@ -128,6 +128,7 @@ impl Watch {
                     // Its error is about what has been told, or is told here.
                     let _ = producer.flush().await;
                     tell(grammar, &producer);
+                    say!("kcopy: error: the run ends here: what is left of the input is not sent");
                     std::process::exit(1);
                 }
                 // Before the failures are taken: whoever finds none must know.

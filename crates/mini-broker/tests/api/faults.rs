@@ -24,6 +24,19 @@ async fn the_next_requests_get_an_error_and_do_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_fetch_has_empty_records_and_not_none() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    let error = FaultAction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    cluster.inject(Fault::new(error).api(ApiKey::Fetch)).await.unwrap();
+    for version in [11, 12] {
+        let data = &peer.call(&fetch("t", 0, 0), version).await.responses[0].partitions[0];
+        assert_eq!(data.error_code, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+        assert!(data.records.as_ref().is_some_and(|records| records.is_empty()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_break_before_or_after_the_work() {
     let cluster = builder().topic("t", 1).start().await.unwrap();
     for (action, end) in [(FaultAction::Close, 0), (FaultAction::CloseAfter, 1)] {

@@ -4,7 +4,7 @@ mod admin;
 mod offsets;
 
 use kcopy_wire::{
-    ErrorCode,
+    ErrorCode, RecordBytes,
     messages::{
         ApiVersionsResponse, FetchResponse, MetadataResponse, ProduceResponse,
         fetch_response::{FetchableTopicResponse, PartitionData},
@@ -61,6 +61,8 @@ pub(crate) fn refuse(
                         error_code,
                         high_watermark: -1,
                         aborted_transactions: None,
+                        // Not left out: librdkafka cannot read an answer without any, whatever its error.
+                        records: Some(RecordBytes::default()),
                         ..PartitionData::default()
                     })
                     .collect(),
