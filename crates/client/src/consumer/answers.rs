@@ -132,21 +132,46 @@ impl Driver {
         broker.session.accept(response.session_id);
         broker.backoff.reset();
         let endpoints = std::mem::take(&mut response.node_endpoints);
+        // Whoever is over a quota gets an empty answer, with the time to wait (KIP-219).
+        let is_empty = brings_nothing(&response) && response.throttle_time_ms <= 0;
         let events = self.take_topics(place, response.responses, &endpoints)?;
-        if let Some(broker) = self.brokers.get(&place) {
-            // A session says nothing of partitions without news: they are well too, if they were asked
-            // for. Those that failed are paused by now.
-            for (at, partition) in self.partitions.iter_mut().enumerate() {
-                let is_well = partition.owner == Some(place) && partition.phase == Phase::Active;
-                if is_well && partition.failing.is_some() && broker.session.holds(at) {
-                    partition.recover();
-                }
-            }
-        }
+        self.judge(place, is_empty, now);
         // The next fetch goes out before anybody looks at the records.
         self.advance_broker(place, now)?;
         self.deliver(events).await;
         Ok(())
+    }
+
+    /// Whether the partitions that an answer was about, named in it or not, are well.
+    fn judge(&mut self, place: Place, is_empty: bool, now: Instant) {
+        let Some(broker) = self.brokers.get_mut(&place) else { return };
+        let mut is_short = false;
+        // A session says nothing of partitions without news. Those that failed are paused by now.
+        for (at, partition) in self.partitions.iter_mut().enumerate() {
+            if partition.owner != Some(place) || partition.phase != Phase::Active {
+                continue;
+            }
+            if is_empty && partition.has_more() {
+                partition.starve(now);
+                is_short = true;
+            } else if partition.failing.is_some() && broker.session.holds(at) {
+                partition.recover();
+            }
+        }
+        if !is_empty {
+            broker.idle.reset();
+            return;
+        }
+        // Without anything to send a broker waits: one that does not would be asked again and again.
+        let is_early = self.config.min_bytes > 0 && now - broker.asked_at < self.config.max_wait / 2;
+        if is_short || is_early {
+            let is_first = broker.idle.attempts() == 0;
+            let pause = broker.idle.next_pause();
+            // Once may be by chance.
+            if !is_first {
+                broker.not_before = Some(now + pause);
+            }
+        }
     }
 
     fn take_topics(
@@ -175,6 +200,9 @@ impl Driver {
                 let partition = &self.partitions[at];
                 // It has moved meanwhile, or waits for something else: what was sent is fetched again.
                 if partition.owner == Some(place) && partition.phase == Phase::Active {
+                    if size > 0 && data.error_code == ErrorCode::NONE {
+                        self.partitions[at].recover();
+                    }
                     self.take_partition(place, at, data, endpoints, &held, &mut events)?;
                 }
             }
@@ -196,7 +224,6 @@ impl Driver {
         }
         let preferred = data.preferred_read_replica;
         let partition = &mut self.partitions[at];
-        partition.recover();
         if data.diverging_epoch.epoch >= 0 {
             let (epoch, end) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
             let is_unknown = Some(epoch) < partition.last_fetched_epoch;
@@ -373,6 +400,16 @@ impl Driver {
 /// Kafka's consumer goes on as well.
 pub(super) fn may_pass(error: &Error) -> bool {
     error.is_retriable() || error.code() == Some(ErrorCode::UNKNOWN_SERVER_ERROR)
+}
+
+/// Whether an answer has neither records nor anything else to go by.
+fn brings_nothing(response: &FetchResponse) -> bool {
+    response.responses.iter().flat_map(|topic| &topic.partitions).all(|data| {
+        data.records.as_ref().is_none_or(|records| records.is_empty())
+            && !data.error_code.is_err()
+            && data.diverging_epoch.epoch < 0
+            && data.preferred_read_replica < 0
+    })
 }
 
 /// KIP-219: the broker has answered at once, and the client waits.

@@ -101,6 +101,11 @@ impl FetchedBatch {
         self.batch.batch().attributes().timestamp_type()
     }
 
+    fn has_offset(&self, offset: i64) -> bool {
+        let batch = self.batch.batch();
+        (batch.base_offset()..=batch.last_offset()).contains(&offset)
+    }
+
     /// The batch with all its records, those outside of the wanted range as well.
     pub fn batch(&self) -> &OpenBatch {
         &self.batch
@@ -127,9 +132,14 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.records.next()? {
+                Ok(record) if record.offset >= self.owner.from && record.offset < self.owner.until => {
+                    return Some(Ok(record));
+                }
+                Ok(record) if !self.owner.has_offset(record.offset) => {
+                    return Some(Err(self.is_outside(record.offset)));
+                }
                 Ok(record) if record.offset < self.owner.from => {}
-                Ok(record) if record.offset >= self.owner.until => return None,
-                Ok(record) => return Some(Ok(record)),
+                Ok(_) => return None,
                 Err(error) => return Some(Err(self.failed(error))),
             }
         }
@@ -137,6 +147,15 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl Records<'_> {
+    /// A record that is nowhere in its batch: what would be passed over as not wanted may well have been.
+    #[cold]
+    fn is_outside(&self, offset: i64) -> Error {
+        let batch = self.owner.batch.batch();
+        let (first, last) = (batch.base_offset(), batch.last_offset());
+        let message = format!("the batch of offsets {first} to {last} holds a record of offset {offset}");
+        Error::new(ErrorKind::CorruptRecords, message).with_partition(&self.owner.topic, self.owner.partition)
+    }
+
     #[cold]
     fn failed(&self, error: RecordsError) -> Error {
         records_error(error, &self.owner.topic, self.owner.partition)

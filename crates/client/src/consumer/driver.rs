@@ -83,6 +83,10 @@ pub(super) struct Broker {
     pub(super) state: BrokerState,
     pub(super) backoff: Backoff,
     pub(super) not_before: Option<Instant>,
+    /// When the last fetch was sent.
+    pub(super) asked_at: Instant,
+    /// For answers without anything that come sooner than they have to.
+    pub(super) idle: Backoff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +144,9 @@ impl Driver {
                 retry.clone(),
             );
             partition.last_fetched_epoch = range.last_epoch;
+            if let Some(end) = range.end {
+                partition.promised_end = end.min(visible_end);
+            }
             // Known already: no fetch need come back empty to see it.
             if let Some(offset) = partition.tell_end_at(visible_end) {
                 ends.push(end_of(&partition, offset));
@@ -316,6 +323,7 @@ impl Driver {
             session.session_epoch = -1;
         }
         broker.state = BrokerState::Fetching(max_bytes);
+        broker.asked_at = Instant::now();
         let request =
             fetch_request(session, max_bytes, &self.config, self.client.config().client_rack.as_str());
         let timeout = self.client.config().request_timeout + self.config.max_wait;
@@ -394,12 +402,15 @@ impl Driver {
 
 impl Broker {
     pub(super) fn new(client: &Client) -> Broker {
+        let retry = Backoff::new(client.config().retry_backoff, client.config().retry_backoff_max);
         Broker {
             connection: None,
             session: Session::default(),
             state: BrokerState::Idle,
-            backoff: Backoff::new(client.config().retry_backoff, client.config().retry_backoff_max),
+            backoff: retry.clone(),
             not_before: None,
+            asked_at: Instant::now(),
+            idle: retry,
         }
     }
 

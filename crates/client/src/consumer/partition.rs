@@ -49,6 +49,10 @@ pub(super) struct Partition {
     /// Since when it cannot be read, and why.
     pub(super) failing: Option<(Instant, Error)>,
     pub(super) backoff: Backoff,
+    /// Where the partition ends, as far as the broker has said last.
+    visible_end: i64,
+    /// What was there at the start of the run of all that is to be read up to a pinned end.
+    pub(super) promised_end: i64,
     /// Whether the consumer has been told that it is at the end.
     told_end: bool,
     fruitless: u32,
@@ -107,6 +111,8 @@ impl Partition {
             preferred_replica: None,
             failing: None,
             backoff,
+            visible_end: start,
+            promised_end: start,
             told_end: false,
             fruitless: 0,
         }
@@ -119,6 +125,7 @@ impl Partition {
     /// The offset to report if this is the end, of the partition or of what is wanted, and it has not
     /// been reported yet.
     pub(super) fn tell_end_at(&mut self, visible_end: i64) -> Option<i64> {
+        self.visible_end = visible_end;
         let is_news = match self.end {
             Some(_) => self.finish_if_done(),
             None => self.position >= visible_end && !self.told_end,
@@ -139,6 +146,23 @@ impl Partition {
             self.phase = Phase::Done;
         }
         done
+    }
+
+    /// An answer that holds nothing at all came, though there is more to read.
+    pub(super) fn starve(&mut self, now: Instant) {
+        let message = format!(
+            "the broker sends no records from offset {} on, though the partition goes on to {}",
+            self.position,
+            self.visible_end.max(self.promised_end)
+        );
+        let since = self.failing.as_ref().map_or(now, |(since, _)| *since);
+        let error = Error::broker_with_message(ErrorCode::OFFSET_NOT_AVAILABLE, Some(&message));
+        self.failing = Some((since, self.named(error)));
+    }
+
+    /// Whether there is more to read, by what the broker has said.
+    pub(super) fn has_more(&self) -> bool {
+        self.position < self.visible_end.max(self.promised_end)
     }
 
     /// It cannot be read for now.
@@ -182,6 +206,7 @@ impl Partition {
         let size = bytes.len();
         let mut taken = Taken::default();
         let mut batches = Batches::new(bytes);
+        let mut beyond = None;
         for batch in &mut batches {
             let batch = batch.map_err(|error| records_error(error, &self.topic, self.index))?;
             // Compaction and retention leave holes, but never an order other than ascending.
@@ -189,6 +214,11 @@ impl Partition {
                 continue;
             }
             if self.position >= until {
+                break;
+            }
+            if batch.base_offset() >= until && (0..=batch.base_offset()).contains(&data.high_watermark) {
+                // Either by chance, as it is just growing, or what is before it has been left out.
+                beyond = Some(batch.base_offset());
                 break;
             }
             let is_aborted =
@@ -227,10 +257,15 @@ impl Partition {
                 self.max_bytes = self.max_bytes.max(needed);
             }
             if self.fruitless > MAX_FRUITLESS_ANSWERS {
-                let message = format!(
-                    "{} answers in a row hold no whole batch at or after offset {}",
-                    self.fruitless, self.position
-                );
+                let (count, position, end) = (self.fruitless, self.position, data.high_watermark);
+                let message = match beyond {
+                    None => {
+                        format!("{count} answers in a row hold no whole batch at or after offset {position}")
+                    }
+                    Some(offset) => format!(
+                        "{count} answers in a row hold a batch of offset {offset}, and say that the partition ends at {end}"
+                    ),
+                };
                 return Err(self.named(Error::protocol(message)));
             }
         }
