@@ -66,7 +66,7 @@ pub(super) const PROPERTIES: &[Property] = &[
     property("debug", &[], Both, AnyOf(DEBUG_CONTEXTS), "", Applied,
         "What to log on stderr; `-d` sets it too."),
     property("socket.timeout.ms", &[], Both, integer(10, 300_000), "30000", Applied,
-        "Milliseconds within which a broker must answer a request."),
+        "Milliseconds within which a broker must answer a request, and in kcat mode, where it is given, how long a consumer waits for a lost broker (else 60000)."),
     property("default.api.timeout.ms", &[], Both, integer(1, INT_MAX), "60000", Applied,
         "Java's limit in milliseconds for a whole operation: kafka-topics has it, elsewhere it stands for socket.timeout.ms."),
     property("socket.blocking.max.ms", &[], Both, integer(1, 60_000), "1000", Ignored(DEPRECATED),

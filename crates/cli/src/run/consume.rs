@@ -56,7 +56,20 @@ fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
     let mut writer = plan.output.writer().map_err(|error| Failure::Told(error.to_string()))?;
     let session = Session::new(&plan.common)?;
     let config = consumer_config(plan);
-    let positions = session.block_on(positions::find(plan, &session.client, &config, report))?;
+    // What comes before the first record is part of the run.
+    let deadline = plan.limits.max_time.map(|time| Instant::now() + time);
+    let positions = session.block_on(async {
+        let found = positions::find(plan, &session.client, &config, report);
+        match deadline {
+            None => found.await,
+            Some(deadline) => tokio::time::timeout_at(deadline, found).await.unwrap_or_else(|_| {
+                Err(out_of_time(
+                    plan,
+                    "the brokers had told the topics, the group's positions and the offsets",
+                ))
+            }),
+        }
+    })?;
     tell_what_is_held_back(plan, &positions.ranges);
     if plan.exact.dry_run {
         report.partitions = Partitions::new(positions, false).into_reports();
@@ -80,7 +93,7 @@ fn run_reporting(plan: &Consume, report: &mut Report) -> Result<(), Failure> {
         partitions: Partitions::new(positions, matches!(plan.stop, Some(Stop::Timestamp(_)))),
         records_left: plan.limits.max_messages.unwrap_or(u64::MAX),
         bytes_left: plan.limits.max_bytes,
-        deadline: plan.limits.max_time.map(|time| Instant::now() + time),
+        deadline,
         report,
         scratch: Vec::new(),
     };
@@ -116,11 +129,18 @@ fn consumer_config(plan: &Consume) -> ConsumerConfig {
     config.max_wait = properties.fetch_wait_max.unwrap_or(config.max_wait);
     config.prefetch_bytes = properties.queued_max_bytes.unwrap_or(config.prefetch_bytes);
     config.check_crcs = properties.check_crcs.unwrap_or(config.check_crcs);
-    // kcat waits for a lost broker far longer than its -m says; a COPY should not.
-    if let (Grammar::Kcopy, Some(timeout)) = (plan.common.grammar, plan.common.timeout) {
-        config.unreachable_timeout = timeout;
-    }
+    // A COPY should not wait for a lost broker for longer than it is told; kcat's -m is about metadata only.
+    let patience = match plan.common.grammar {
+        Grammar::Kcat => properties.socket_timeout,
+        Grammar::Kcopy | Grammar::KafkaTopics => plan.common.timeout,
+    };
+    config.unreachable_timeout = patience.unwrap_or(config.unreachable_timeout);
     config
+}
+
+fn out_of_time(plan: &Consume, before: &str) -> Failure {
+    let seconds = plan.limits.max_time.unwrap_or_default().as_secs_f64();
+    Failure::Told(format!("the {seconds} s that the run may take were over before {before}"))
 }
 
 /// A transaction that nobody ends makes a topic look shorter than it is.
@@ -203,6 +223,14 @@ impl Partitions {
         }
     }
 
+    /// Whether there is something to read, and nothing of it has come.
+    fn are_untouched(&self) -> bool {
+        let mut unread =
+            self.ranges.iter().zip(&self.next).filter(|(range, _)| range.end > Some(range.start));
+        let is_untouched = |(range, next): (&PartitionRange, &CommittedOffset)| next.offset == range.start;
+        unread.next().is_some_and(is_untouched) && unread.all(is_untouched)
+    }
+
     fn stop_of(&mut self, topic: &Str, partition: i32) -> Option<&mut TimedStop> {
         self.index.get(&(topic.clone(), partition)).map(|at| &mut self.stops[*at])
     }
@@ -271,7 +299,7 @@ impl Run<'_> {
                         Waited::Ended => return Ok(()),
                         Waited::Woken => {
                             if self.is_over() {
-                                return Ok(());
+                                return self.end_by_time();
                             }
                             self.commit_meanwhile()?;
                             next_commit = Some(Instant::now() + interval);
@@ -305,6 +333,16 @@ impl Run<'_> {
                 self.commit_meanwhile()?;
                 next_commit = Some(Instant::now() + interval);
             }
+        }
+    }
+
+    /// Less than there is to read is what a limit is for, but nothing at all is a failure.
+    fn end_by_time(&self) -> Result<(), Failure> {
+        match self.plan.end {
+            End::Pinned if self.partitions.are_untouched() => {
+                Err(out_of_time(self.plan, "any of the records had come that are there to be read"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -148,7 +148,14 @@ impl Connections {
             }
         };
         let (sender, outcome) = watch::channel(Outcome::Pending);
-        let is_second = backoff.attempts() == 1;
+        // The other lane may have told it already.
+        let is_told = slots.iter().any(|((other, of), slot)| {
+            other == address
+                && *of != lane
+                && slot.backoff.attempts() > 0
+                && !matches!(&*slot.outcome.borrow(), Outcome::Open(_))
+        });
+        let is_second = backoff.attempts() == 1 && !is_told;
         let tried = address.clone();
         let establish = establish(Arc::clone(&self.config), Arc::clone(&self.pool), address.clone());
         tokio::spawn(async move {
