@@ -65,8 +65,10 @@ impl From<RecordsError> for Rejected {
             RecordsErrorKind::Corrupt => ErrorCode::CORRUPT_MESSAGE,
             RecordsErrorKind::TooLarge => ErrorCode::MESSAGE_TOO_LARGE,
             RecordsErrorKind::InvalidTimestamp => ErrorCode::INVALID_TIMESTAMP,
-            // Kafka does not expect a number that is not defined.
-            RecordsErrorKind::UnsupportedCompression => ErrorCode::UNKNOWN_SERVER_ERROR,
+            // Kafka expects neither a number that is not defined nor what its decompressors throw.
+            RecordsErrorKind::UnsupportedCompression | RecordsErrorKind::BrokenCompression => {
+                ErrorCode::UNKNOWN_SERVER_ERROR
+            }
             _ => ErrorCode::INVALID_RECORD,
         };
         Self::by_log(code, error)
@@ -116,8 +118,12 @@ pub(crate) fn validate(records: Option<Bytes>, rules: &Rules) -> Result<ReadyBat
         TimestampType::CreateTime => None,
     };
     let max_timestamp = log_append_time.unwrap_or(scan.max_timestamp);
-    let gaps = source != Compression::None && !scan.offsets_are_consecutive;
-    let bytes = if source != target || gaps {
+    if source != Compression::None && target != Compression::None && !scan.offsets_are_consecutive {
+        // Kafka would write such a batch anew, but fails at it.
+        let reason = "the offsets within the batch are not consecutive";
+        return Err(Rejected::by_log(ErrorCode::UNKNOWN_SERVER_ERROR, reason));
+    }
+    let bytes = if source != target {
         rewrite(&batch, target, log_append_time, rules)?
     } else {
         with_timestamp(batch, log_append_time, max_timestamp)?
@@ -156,7 +162,8 @@ fn only_batch(records: Bytes, rules: &Rules) -> Result<Batch, Rejected> {
         None => return Err(refused(&"no batch", ErrorCode::INVALID_RECORD)),
         Some(Ok(batch)) => batch,
         Some(Err(error)) if error.kind() == RecordsErrorKind::Corrupt => {
-            return Err(refused(&error, ErrorCode::CORRUPT_MESSAGE));
+            let message = Some(error.to_string());
+            return Err(Rejected { message, ..refused(&error, ErrorCode::CORRUPT_MESSAGE) });
         }
         Some(Err(error)) if error.kind() == RecordsErrorKind::UnsupportedMagic => {
             return Err(refused(&error, ErrorCode::INVALID_RECORD));
@@ -236,14 +243,7 @@ fn limits(rules: &Rules) -> RecordLimits {
 }
 
 fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
-    let compressed = batch.attributes().compression()? != Compression::None;
-    let open = batch.open(limits(rules)).map_err(|error| match error.kind() {
-        // Kafka's decompressors throw what its broker does not expect.
-        RecordsErrorKind::InvalidRecord if compressed => {
-            Rejected::by_log(ErrorCode::UNKNOWN_SERVER_ERROR, error)
-        }
-        _ => error.into(),
-    })?;
+    let open = batch.open(limits(rules))?;
     let mut scan = Scan { max_timestamp: NO_TIMESTAMP, offsets_are_consecutive: true };
     let mut faults = Vec::new();
     let mut bad_timestamps = false;
@@ -336,10 +336,17 @@ fn rewrite(
         _ => None,
     };
     let open = batch.open(limits(rules))?;
+    if compression == Compression::None && open.record_bytes().len() > rules.settings.max_message_bytes {
+        return Err(Rejected::new(ErrorCode::MESSAGE_TOO_LARGE));
+    }
     let mut builder =
         BatchBuilder::new(BatchOptions { level, capacity: batch.size(), ..BatchOptions::new(compression) });
     for record in open.records() {
         let record = record?;
+        if record.timestamp < NO_TIMESTAMP {
+            // Only here: Kafka does not expect it.
+            return Err(Rejected::by_log(ErrorCode::UNKNOWN_SERVER_ERROR, "a timestamp before 1970"));
+        }
         builder.append(record.timestamp, record.key, record.value, record.headers)?;
     }
     let bytes = builder.finish(ProducerStamp {

@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use kcopy_wire::records::{
     Batch, BatchBuilder, BatchOptions, Batches, Compression, Compressor, Decompressor, Headers, HeadersBuf,
-    ProducerStamp, RecordLimits, RecordsError,
+    OpenBatch, ProducerStamp, RecordLimits, RecordsError,
 };
 
 const RECORDS: usize = 200_000;
@@ -49,8 +49,8 @@ fn main() -> Result<(), RecordsError> {
     for compression in Compression::ALL.into_iter().skip(1) {
         let batch = Batch::new(batches[0].clone())?;
         let open = batch.open(limits)?;
-        let compress = best(|| open.recompress(compression, None, &mut compressor));
-        let small = Batch::new(open.recompress(compression, None, &mut compressor)?)?;
+        let compress = best(|| recompress(&open, compression, &mut compressor));
+        let small = Batch::new(recompress(&open, compression, &mut compressor)?)?;
         let decompress = best(|| {
             let open = small.open_with(limits, &mut decompressor)?;
             decompressor.recycle(open);
@@ -99,6 +99,20 @@ fn encode(
     }
     batches.push(builder.finish(ProducerStamp::NONE)?);
     Ok(batches)
+}
+
+fn recompress(
+    open: &OpenBatch,
+    compression: Compression,
+    compressor: &mut Compressor,
+) -> Result<Bytes, RecordsError> {
+    let options = BatchOptions { capacity: BATCH_BYTES, ..BatchOptions::new(compression) };
+    let mut builder = BatchBuilder::new(options);
+    for record in open.records() {
+        let record = record?;
+        builder.append(record.timestamp, record.key, record.value, record.headers)?;
+    }
+    builder.finish_with(ProducerStamp::NONE, compressor)
 }
 
 fn walk(log: &Bytes, verify: bool) -> Result<usize, RecordsError> {

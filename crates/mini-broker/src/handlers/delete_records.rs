@@ -3,11 +3,12 @@
 //! Raises a partition's log start offset; -1 means the high watermark. Batches that straddle the new start stay, and
 //! consumers skip their older records.
 
+use std::collections::BTreeMap;
+
 use kcopy_wire::{
     ErrorCode,
     messages::{
         DeleteRecordsRequest, DeleteRecordsResponse,
-        delete_records_request::DeleteRecordsPartition,
         delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
     },
 };
@@ -22,10 +23,13 @@ pub(crate) fn handle(
 ) -> DeleteRecordsResponse {
     let mut response = DeleteRecordsResponse::default();
     for topic in &request.topics {
-        let partitions = topic.partitions.iter().map(|wanted| {
-            let deleted = delete(cluster, context, &topic.name, wanted);
+        // The last mention of a partition counts.
+        let offsets: BTreeMap<i32, i64> =
+            topic.partitions.iter().map(|wanted| (wanted.partition_index, wanted.offset)).collect();
+        let partitions = offsets.into_iter().map(|(partition_index, offset)| {
+            let deleted = delete(cluster, context, &topic.name, partition_index, offset);
             DeleteRecordsPartitionResult {
-                partition_index: wanted.partition_index,
+                partition_index,
                 low_watermark: deleted.unwrap_or(-1),
                 error_code: deleted.err().unwrap_or(ErrorCode::NONE),
                 ..DeleteRecordsPartitionResult::default()
@@ -44,13 +48,13 @@ fn delete(
     cluster: &mut Cluster,
     context: &Context,
     topic: &str,
-    wanted: &DeleteRecordsPartition,
+    partition: i32,
+    offset: i64,
 ) -> Result<i64, ErrorCode> {
     let found = cluster.topics.get_mut(topic);
     let found = found.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let deletes = !found.settings.compact || found.settings.deletes;
-    let partition =
-        found.partition_mut(wanted.partition_index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let partition = found.partition_mut(partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     if is_internal(topic) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
@@ -59,7 +63,7 @@ fn delete(
         return Err(ErrorCode::POLICY_VIOLATION);
     }
     let high_watermark = partition.log.high_watermark();
-    let offset = match wanted.offset {
+    let offset = match offset {
         -1 => high_watermark,
         offset if (0..=high_watermark).contains(&offset) => offset,
         _ => return Err(ErrorCode::OFFSET_OUT_OF_RANGE),

@@ -299,7 +299,8 @@ fn read_partition(
     } else {
         partition.check_leader(plan.context.node_id, target.current_leader_epoch)?;
     }
-    if plan.follower.is_some_and(|follower| !partition.replicas.contains(&follower)) {
+    let is_replica = |id| id != plan.context.node_id && partition.replicas.contains(&id);
+    if plan.follower.is_some_and(|follower| !is_replica(follower)) {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     let mut data = PartitionData {

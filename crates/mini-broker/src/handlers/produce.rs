@@ -21,7 +21,7 @@ use kcopy_wire::{
     ErrorCode, RecordBytes, Str, Uuid,
     messages::{
         ProduceRequest, ProduceResponse,
-        produce_request::PartitionProduceData,
+        produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::{
             BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
             TopicProduceResponse,
@@ -88,7 +88,7 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ProduceR
         let refused = refuse(context, &RequestBody::Produce(request), error);
         return refused.map_or(Outcome::Close("a produce with acks=0 failed"), Outcome::Reply);
     }
-    let topics = request.topic_data.into_iter().map(|topic| {
+    let topics = merged(request.topic_data).into_iter().map(|topic| {
         let found = find(cluster, context, &topic.name, topic.topic_id).ok();
         UncheckedTopic {
             settings: found.map(|topic| topic.settings.clone()),
@@ -102,6 +102,22 @@ pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: ProduceR
         acks: request.acks,
         topics: topics.filter(|topic| !topic.partitions.is_empty()).collect(),
     }))
+}
+
+/// Topics that are named more than once are answered once.
+fn merged(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    let mut merged: Vec<TopicProduceData> = Vec::with_capacity(topics.len());
+    let mut places: HashMap<(Str, Uuid), usize> = HashMap::with_capacity(topics.len());
+    for topic in topics {
+        match places.get(&(topic.name.clone(), topic.topic_id)) {
+            Some(place) => merged[*place].partition_data.extend(topic.partition_data),
+            None => {
+                places.insert((topic.name.clone(), topic.topic_id), merged.len());
+                merged.push(topic);
+            }
+        }
+    }
+    merged
 }
 
 /// The last mention of a partition counts, as in a map.
@@ -268,7 +284,9 @@ fn append_partition(
         return Err(Rejected::new(ErrorCode::INVALID_TOPIC_EXCEPTION));
     }
     partition.check_leader(context.node_id, None).map_err(Rejected::new)?;
-    if acks == -1 && partition.isr.len() < min_insync_replicas {
+    // No more than there are (KIP-966).
+    let needed = min_insync_replicas.min(partition.replicas.len());
+    if acks == -1 && partition.isr.len() < needed {
         return Err(Rejected::new(ErrorCode::NOT_ENOUGH_REPLICAS));
     }
     let log_start_offset = partition.log.log_start_offset();

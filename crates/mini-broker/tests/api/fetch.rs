@@ -83,7 +83,9 @@ async fn brokers_that_are_no_replicas_and_unknown_isolation_levels_are_refused()
     let cluster = builder().topic("t", 1).start().await.unwrap();
     let mut peer = Peer::connect(&cluster).await;
     peer.produce("t", 0, batch(&["a"])).await;
-    for (replica_id, error) in [(-1, ErrorCode::NONE), (99, ErrorCode::NOT_LEADER_OR_FOLLOWER)] {
+    let refused = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+    // Nor does a leader fetch from itself.
+    for (replica_id, error) in [(-1, ErrorCode::NONE), (99, refused), (1, refused)] {
         for version in [14, 15] {
             let mut request = fetch("t", 0, 0);
             request.topics[0].topic_id = peer.topic_id("t").await;
@@ -236,6 +238,12 @@ async fn deleted_records_are_out_of_range() {
         let answer = &response.topics[0].partitions[0];
         assert_eq!((answer.error_code, answer.low_watermark), (error, low_watermark), "{offset}");
     }
+    // Named twice a partition is answered once; the last mention counts.
+    let mut twice = delete(11);
+    twice.topics[0].partitions.extend(delete(2).topics.remove(0).partitions);
+    let answers = peer.call(&twice, 2).await.topics.remove(0).partitions;
+    assert_eq!(answers.len(), 1);
+    assert_eq!((answers[0].error_code, answers[0].low_watermark), (ErrorCode::NONE, 3));
     assert_eq!(peer.fetch("t", 0, 2).await.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
     let data = peer.fetch("t", 0, 3).await;
     assert_eq!((data.log_start_offset, values(&data)[0].0), (3, 2));

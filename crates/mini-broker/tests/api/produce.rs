@@ -73,6 +73,7 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
         ("zeros behind a batch", zeros.into(), ErrorCode::CORRUPT_MESSAGE),
         ("half a batch", good.slice(..40), ErrorCode::INVALID_RECORD),
         ("a flipped bit", damaged.freeze(), ErrorCode::CORRUPT_MESSAGE),
+        ("a short length", with_field(&good, 8, &10_i32.to_be_bytes()), ErrorCode::CORRUPT_MESSAGE),
         ("a base offset", with_field(&good, 0, &5_i64.to_be_bytes()), ErrorCode::INVALID_RECORD),
         ("magic 1", with_field(&good, 16, &[1]), ErrorCode::INVALID_RECORD),
         ("too many records", with_field(&good, 57, &3_i32.to_be_bytes()), ErrorCode::INVALID_RECORD),
@@ -92,6 +93,9 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
         if error.is_err() {
             assert_eq!(answer.base_offset, -1, "{name}");
         }
+        // Kafka says what is wrong with a batch that cannot be stepped over, and with times.
+        let is_explained = ["a short length", "too new a time"].contains(&name);
+        assert_eq!(answer.error_message.is_some(), is_explained, "{name}");
     }
     // One was accepted for its time, and two records of a batch whose claim to carry the broker's time was corrected.
     assert_eq!(cluster.offsets("t", 0).await.unwrap(), (0, 3));
@@ -99,6 +103,71 @@ async fn bad_batches_are_refused_with_kafkas_codes() {
     for stored in Batches::new(records) {
         assert_eq!(stored.unwrap().attributes().timestamp_type(), TimestampType::CreateTime);
     }
+}
+
+/// The same records, compressed: as one literal of Snappy.
+fn in_snappy(batch: &Bytes) -> Bytes {
+    let records = &batch[61..];
+    let len = u8::try_from(records.len()).unwrap();
+    assert!(len < 60);
+    let mut bytes = [&batch[..61], &[len, (len - 1) << 2], records].concat();
+    let length = i32::try_from(bytes.len() - 12).unwrap();
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    with_field(&bytes.into(), 21, &2_i16.to_be_bytes())
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_records_are_judged_as_by_kafka() {
+    let cluster = builder().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    peer.create_topic("as-sent", &[]).await;
+    peer.create_topic("lz4", &[("compression.type", "lz4")]).await;
+    peer.create_topic("plain", &[("compression.type", "uncompressed")]).await;
+    let good = batch(&["a", "b"]);
+    let counts = |count: i32| {
+        let last = with_field(&good, 23, &(count - 1).to_be_bytes());
+        in_snappy(&with_field(&last, 57, &count.to_be_bytes()))
+    };
+    // Both at offset 0.
+    let gaps = with_field(&good, 61 + 8 + 3, &[0]);
+    let garbage = with_field(&good, 21, &1_i16.to_be_bytes());
+    let before_1970 = in_snappy(&timed(-5));
+    for (name, records, topic, error) in [
+        ("good", in_snappy(&good), "as-sent", ErrorCode::NONE),
+        ("one too many", counts(3), "as-sent", ErrorCode::INVALID_RECORD),
+        ("far too many", counts(i32::MAX), "as-sent", ErrorCode::INVALID_RECORD),
+        ("one too few", counts(1), "as-sent", ErrorCode::INVALID_RECORD),
+        ("no gzip", garbage, "as-sent", ErrorCode::UNKNOWN_SERVER_ERROR),
+        ("equal offsets, not compressed", gaps.clone(), "as-sent", ErrorCode::NONE),
+        ("equal offsets", in_snappy(&gaps), "as-sent", ErrorCode::UNKNOWN_SERVER_ERROR),
+        ("equal offsets", in_snappy(&gaps), "lz4", ErrorCode::UNKNOWN_SERVER_ERROR),
+        ("equal offsets", in_snappy(&gaps), "plain", ErrorCode::NONE),
+        ("before 1970", before_1970.clone(), "as-sent", ErrorCode::NONE),
+        ("before 1970", before_1970.clone(), "lz4", ErrorCode::UNKNOWN_SERVER_ERROR),
+        ("before 1970", before_1970, "plain", ErrorCode::UNKNOWN_SERVER_ERROR),
+        ("before 1970, not compressed", timed(-5), "plain", ErrorCode::NONE),
+    ] {
+        let answer = peer.produce(topic, 0, records).await;
+        assert_eq!(answer.error_code, error, "{name} to {topic}");
+    }
+    // Written anew they have offsets of their own.
+    assert_eq!(values(&peer.fetch("plain", 0, 0).await)[..2], [(0, "a".into()), (1, "b".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_named_twice_is_answered_once() {
+    let cluster = builder().topic("t", 2).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    let mut request = produce("t", 0, batch(&["lost"]));
+    request.topic_data.extend(produce("t", 1, batch(&["x"])).topic_data);
+    request.topic_data.extend(produce("t", 0, batch(&["last"])).topic_data);
+    let response = peer.call(&request, 10).await;
+    assert_eq!(response.responses.len(), 1);
+    let partitions: Vec<_> =
+        response.responses[0].partition_responses.iter().map(|p| (p.index, p.error_code)).collect();
+    assert_eq!(partitions, [(0, ErrorCode::NONE), (1, ErrorCode::NONE)]);
+    assert_eq!(values(&peer.fetch("t", 0, 0).await), [(0, "last".into())]);
+    assert_eq!(values(&peer.fetch("t", 1, 0).await), [(0, "x".into())]);
 }
 
 fn timed(timestamp: i64) -> Bytes {
@@ -254,14 +323,22 @@ async fn large_and_small_batches_mix() {
 
 #[tokio::test(start_paused = true)]
 async fn too_few_replicas_in_sync_refuse_acks_all() {
-    let cluster = builder().nodes(2).config("min.insync.replicas", "2").topic("t", 1).start().await.unwrap();
+    let two = builder().nodes(2).config("min.insync.replicas", "2").config("default.replication.factor", "2");
+    let mut cluster = two.topic("t", 1).start().await.unwrap();
     let leader = cluster.leader("t", 0).await.unwrap().unwrap();
     let mut peer = Peer::connect_to(&cluster, leader).await;
     let mut request = produce("t", 0, batch(&["x"]));
     let error = |response: kcopy_wire::messages::ProduceResponse| {
         response.responses[0].partition_responses[0].error_code
     };
+    assert_eq!(error(peer.call(&request, 9).await), ErrorCode::NONE);
+    cluster.stop_node(3 - leader).await.unwrap();
     assert_eq!(error(peer.call(&request, 9).await), ErrorCode::NOT_ENOUGH_REPLICAS);
     request.acks = 1;
+    assert_eq!(error(peer.call(&request, 9).await), ErrorCode::NONE);
+    // A topic cannot have more of them than it has replicas (KIP-966).
+    let cluster = builder().config("min.insync.replicas", "2").topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    let request = produce("t", 0, batch(&["x"]));
     assert_eq!(error(peer.call(&request, 9).await), ErrorCode::NONE);
 }

@@ -10,6 +10,8 @@ pub enum RecordsErrorKind {
     Corrupt,
     /// The batch is whole but breaks the rules of its format (`INVALID_RECORD`).
     InvalidRecord,
+    /// The checksum is right, and what was compressed cannot be decompressed: to send it again is no use.
+    BrokenCompression,
     /// A message set of before Kafka 0.11, or a format newer than 2 (`UNSUPPORTED_FOR_MESSAGE_FORMAT`).
     UnsupportedMagic,
     /// A compression type that is not defined (`UNSUPPORTED_COMPRESSION_TYPE`).

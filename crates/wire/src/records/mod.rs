@@ -8,7 +8,7 @@
 //! | read | [`Batches`] splits fetched bytes into [`Batch`]es, [`Batch::open`] decompresses, [`OpenBatch::records`] walks |
 //! | write | [`BatchBuilder`], one append per record, then [`BatchBuilder::finish`] |
 //! | change a stored header | [`BatchMut`] |
-//! | check what a producer sent | [`Batch::verify_crc`], [`Batch::check_from_producer`], [`Batch::validate_records`] |
+//! | check a batch | [`Batch::verify_crc`]; its records are checked as they are walked |
 //!
 //! Reading allocates nothing per record: keys, values and headers are borrowed from the batch. Nothing is
 //! allocated by a number that a peer claims.
@@ -42,7 +42,6 @@ mod error;
 mod headers;
 mod patch;
 mod record;
-mod validate;
 mod varint;
 
 pub use self::{
@@ -56,5 +55,4 @@ pub use self::{
     headers::{Headers, HeadersBuf, HeadersIter},
     patch::BatchMut,
     record::{NO_TIMESTAMP, Record, RecordIter},
-    validate::ValidatedRecords,
 };

@@ -137,6 +137,6 @@ fn claims_are_not_believed() {
     for (compression, payload) in claims {
         let batch = Batch::new(batch_of(compression, 1, &payload)).expect("a plausible header");
         let error = batch.open(RecordLimits::default()).expect_err("a lie");
-        assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord, "{compression}: {error}");
+        assert_eq!(error.kind(), RecordsErrorKind::BrokenCompression, "{compression}: {error}");
     }
 }

@@ -17,7 +17,7 @@ fn exercise(bytes: Bytes, limits: RecordLimits) -> usize {
     let mut count = 0;
     for batch in Batches::new(bytes) {
         let Ok(batch) = batch else { continue };
-        let _ = (batch.verify_crc().is_ok(), batch.check_from_producer().is_ok(), format!("{batch:?}"));
+        let _ = (batch.verify_crc().is_ok(), format!("{batch:?}"));
         assert!(batch.next_offset() > batch.base_offset());
         let Ok(open) = batch.open(limits) else { continue };
         if batch.attributes().compression() != Ok(Compression::None) {
@@ -29,7 +29,6 @@ fn exercise(bytes: Bytes, limits: RecordLimits) -> usize {
             assert_eq!(record.headers.iter().count(), record.headers.len());
             let _ = EndTxnMarker::parse(&record);
         }
-        let _ = open.validate();
     }
     count
 }
@@ -48,7 +47,7 @@ fn a_batch_cut_anywhere_is_an_error_or_incomplete() {
             let owned_up = with_crc(whole[..cut].to_vec());
             let batch = Batch::new(owned_up.clone()).expect("a plausible header");
             batch.verify_crc().expect("intact");
-            assert!(batch.validate_records(LIMITS).is_err(), "{compression}: cut at {cut}");
+            assert!(read(&batch).is_err(), "{compression}: cut at {cut}");
             exercise(owned_up, LIMITS);
         }
     }
@@ -161,7 +160,7 @@ fn malformed_records_are_told() {
         ("record count -5", -5, b""),
     ] {
         let batch = Batch::new(batch_of(Compression::None, count, payload)).expect("a plausible header");
-        let error = batch.validate_records(LIMITS).expect_err(what);
+        let error = read(&batch).expect_err(what);
         assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord);
         assert!(error.to_string().contains(what), "{what}: {error}");
         assert_eq!(error.base_offset(), Some(0));
@@ -200,7 +199,7 @@ fn payloads_of_another_codec_are_broken() {
             let bytes = lines(actual, 30);
             let batch = Batch::new(batch_of(claimed, 30, &bytes[61..])).expect("a plausible header");
             let error = batch.open(LIMITS).expect_err("another codec");
-            assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord, "{actual} as {claimed}: {error}");
+            assert_eq!(error.kind(), RecordsErrorKind::BrokenCompression, "{actual} as {claimed}: {error}");
             assert!(error.to_string().contains(claimed.name()), "{error}");
         }
     }
@@ -228,7 +227,8 @@ fn thousands_of_empty_parts_cost_little() {
         let batch = Batch::new(batch_of(compression, 1, &payload)).expect("a plausible header");
         let started = Instant::now();
         let error = batch.open(LIMITS).expect_err("there is no record");
-        assert_eq!(error.kind(), RecordsErrorKind::InvalidRecord);
+        let kinds = [RecordsErrorKind::BrokenCompression, RecordsErrorKind::InvalidRecord];
+        assert!(kinds.contains(&error.kind()), "{compression}: {error}");
         assert!(started.elapsed().as_secs() < 1, "{compression} took {:?}: {error}", started.elapsed());
     }
 }
@@ -242,7 +242,12 @@ fn working_memory_survives_broken_batches() {
         let expected = read(&good).expect("valid");
         for cut in (61..whole.len()).step_by(whole.len() / 20) {
             let broken = Batch::new(with_crc(whole[..cut].to_vec())).expect("a plausible header");
-            assert!(broken.open_with(LIMITS, &mut decompressor).and_then(|open| open.validate()).is_err());
+            assert!(
+                broken
+                    .open_with(LIMITS, &mut decompressor)
+                    .and_then(|open| open.records().try_for_each(|r| r.map(drop)))
+                    .is_err()
+            );
             let open = good.open_with(LIMITS, &mut decompressor).expect("opens");
             let back: Vec<Owned> = open.records().map(|r| r.expect("valid").into()).collect();
             assert!(back == expected, "{compression}: after a cut at {cut}");

@@ -13,4 +13,3 @@ mod oracle;
 mod patch;
 mod round_trip;
 mod rules;
-mod validate;

@@ -7,7 +7,10 @@ mod zstd;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{attributes::Compression, error::RecordsError};
+use super::{
+    attributes::Compression,
+    error::{RecordsError, RecordsErrorKind},
+};
 
 /// The default of [`RecordLimits::max_decompressed_bytes`]: 128 MiB.
 pub const DEFAULT_MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
@@ -212,5 +215,5 @@ impl Output {
 /// sending the batch again is no use.
 #[cold]
 fn broken(codec: Compression, what: impl std::fmt::Display) -> RecordsError {
-    RecordsError::invalid(format!("broken {codec} data: {what}"))
+    RecordsError::new(RecordsErrorKind::BrokenCompression, format!("broken {codec} data: {what}"))
 }
