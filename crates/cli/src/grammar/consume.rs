@@ -76,7 +76,7 @@ pub(super) struct ConsumeArgs {
         allow_hyphen_values = true
     )]
     template: Option<String>,
-    /// Bytes that are not valid text in the target
+    /// What becomes of bytes that are not valid text, in columns of text; what is no JSON in a column of json ends the run
     #[arg(
         long,
         env = "KCOPY_INVALID_TEXT",
