@@ -167,6 +167,15 @@ impl Driver {
         if is_short || is_early {
             let is_first = broker.idle.attempts() == 0;
             let pause = broker.idle.next_pause();
+            let starving = self
+                .partitions
+                .iter()
+                .find(|partition| partition.owner == Some(place) && partition.has_more());
+            if let Some((_, error)) = starving.and_then(|partition| partition.failing.as_ref())
+                && broker.idle.attempts() == 3
+            {
+                tracing::warn!(%error, "fetching has failed three times and is tried again");
+            }
             // Once may be by chance.
             if !is_first {
                 broker.not_before = Some(now + pause);
