@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use kcopy_wire::{
     ErrorCode, RecordBytes,
     records::{
-        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, NO_TIMESTAMP, ProducerStamp,
-        Record, RecordLimits, RecordsError, RecordsErrorKind, TimestampType as BatchTimestampType,
+        Batch, BatchBuilder, BatchMut, BatchOptions, Batches, Compression, NO_TIMESTAMP, OpenBatch,
+        ProducerStamp, Record, RecordLimits, RecordsError, RecordsErrorKind,
+        TimestampType as BatchTimestampType,
     },
 };
 
@@ -18,7 +19,8 @@ use crate::{
     producer_state::Stamp,
 };
 
-/// Never decompress a batch to more than this, whatever `max.decompressed.message.bytes` says.
+/// Never decompress a batch to more than this, whatever `max.decompressed.message.bytes` says, and to half of it where
+/// the records are written anew.
 const MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
 
 /// A batch that may be appended, but for its producer's sequence.
@@ -110,9 +112,13 @@ pub(crate) fn validate(records: Option<Bytes>, rules: &Rules) -> Result<ReadyBat
         base_sequence: batch.base_sequence(),
         record_count: batch.record_count(),
     });
-    let scan = scan_records(&batch, rules)?;
     let source = batch.attributes().compression()?;
     let target = target_compression(source, &rules.settings);
+    let most = rules.settings.max_decompressed_bytes.min(MAX_DECOMPRESSED_BYTES);
+    // What is written anew is in memory twice.
+    let most = if source == target { most } else { most / 2 };
+    let open = batch.open(RecordLimits::new(most))?;
+    let scan = scan_records(&open, rules)?;
     let log_append_time = match rules.settings.timestamp_type {
         TimestampType::LogAppendTime => Some(rules.now_ms),
         TimestampType::CreateTime => None,
@@ -124,8 +130,10 @@ pub(crate) fn validate(records: Option<Bytes>, rules: &Rules) -> Result<ReadyBat
         return Err(Rejected::by_log(ErrorCode::UNKNOWN_SERVER_ERROR, reason));
     }
     let bytes = if source != target {
-        rewrite(&batch, target, log_append_time, rules)?
+        rewrite(&open, target, log_append_time, rules)?
     } else {
+        // It shares the bytes, which can then be changed where they are.
+        drop(open);
         with_timestamp(batch, log_append_time, max_timestamp)?
     };
     if bytes.len() > rules.settings.max_message_bytes {
@@ -238,12 +246,8 @@ struct Scan {
     offsets_are_consecutive: bool,
 }
 
-fn limits(rules: &Rules) -> RecordLimits {
-    RecordLimits::new(rules.settings.max_decompressed_bytes.min(MAX_DECOMPRESSED_BYTES))
-}
-
-fn scan_records(batch: &Batch, rules: &Rules) -> Result<Scan, Rejected> {
-    let open = batch.open(limits(rules))?;
+fn scan_records(open: &OpenBatch, rules: &Rules) -> Result<Scan, Rejected> {
+    let batch = open.batch();
     let mut scan = Scan { max_timestamp: NO_TIMESTAMP, offsets_are_consecutive: true };
     let mut faults = Vec::new();
     let mut bad_timestamps = false;
@@ -324,7 +328,7 @@ fn target_compression(source: Compression, settings: &TopicSettings) -> Compress
 
 /// Writes the records anew, in the topic's compression.
 fn rewrite(
-    batch: &Batch,
+    open: &OpenBatch,
     compression: Compression,
     log_append_time: Option<i64>,
     rules: &Rules,
@@ -335,7 +339,7 @@ fn rewrite(
         Compression::Zstd => rules.settings.zstd_level,
         _ => None,
     };
-    let open = batch.open(limits(rules))?;
+    let batch = open.batch();
     if compression == Compression::None && open.record_bytes().len() > rules.settings.max_message_bytes {
         return Err(Rejected::new(ErrorCode::MESSAGE_TOO_LARGE));
     }
