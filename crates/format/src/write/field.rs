@@ -397,6 +397,24 @@ pub(crate) fn require_whole_characters(unescaped: &[u8]) -> Result<(), Problem> 
     }
 }
 
+/// The text with U+FFFD for each NUL and each sequence that is not UTF-8. A surrogate is one of three bytes, as in
+/// PostgreSQL's own error; to Unicode it is three sequences of one.
+fn put_replaced(out: &mut Vec<u8>, bytes: &[u8]) {
+    const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+    let (mut at, mut surrogate_ends) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        out.extend_from_slice(chunk.valid().replace('\0', "\u{fffd}").as_bytes());
+        at += chunk.valid().len();
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] = bytes[at..] {
+            surrogate_ends = at + 3;
+            out.extend_from_slice(REPLACEMENT);
+        } else if !chunk.invalid().is_empty() && at >= surrogate_ends {
+            out.extend_from_slice(REPLACEMENT);
+        }
+        at += chunk.invalid().len();
+    }
+}
+
 /// Text that PostgreSQL takes: the bytes as they are, or what the policy makes of them. Only what is invalid
 /// allocates.
 #[inline(never)]
@@ -409,7 +427,7 @@ pub(super) fn valid_text(bytes: &[u8], policy: InvalidText) -> Result<Cow<'_, [u
     let mut out = Vec::new();
     match policy {
         InvalidText::Error => return Err(problem),
-        InvalidText::Replace => out = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}").into_bytes(),
+        InvalidText::Replace => put_replaced(&mut out, bytes),
         InvalidText::Base64 => put_base64(&mut out, bytes),
         InvalidText::Hex => {
             out.extend_from_slice(b"\\x");

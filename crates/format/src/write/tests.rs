@@ -222,6 +222,28 @@ fn metadata_in_the_text_formats() {
 }
 
 #[test]
+fn each_invalid_sequence_is_replaced_once() {
+    let alphabet = [b'a', 0, 0x80, 0xa0, 0xc3, 0xed, 0xf0, 0x9f, 0xff];
+    let replace = FormatOptions { invalid_text: InvalidText::Replace, ..options(Format::Text, "value") };
+    for mut number in 0..9_usize.pow(5) {
+        let mut value = Vec::new();
+        for _ in 0..5 {
+            value.push(alphabet[number % 9]);
+            number /= 9;
+        }
+        // A surrogate is as one byte that is never valid; else it is what the standard library does.
+        let mut simple = value.clone();
+        while let Some(at) =
+            simple.windows(3).position(|three| matches!(three, [0xed, 0xa0..=0xbf, 0x80..=0xbf]))
+        {
+            simple.splice(at..at + 3, [0xff]);
+        }
+        let expected = String::from_utf8_lossy(&simple).replace('\0', "\u{fffd}") + "\n";
+        check(&replace, None, Some(&value), expected.as_bytes());
+    }
+}
+
+#[test]
 fn invalid_text_follows_the_policy() {
     let with = |format, policy| FormatOptions { invalid_text: policy, ..options(format, "value") };
     for (policy, for_utf8, for_nul) in [
@@ -495,9 +517,7 @@ fn documents_and_values_that_do_not_fit_are_named() {
         write(&text("u uuid"), &record(None, Some(long.as_bytes()))).expect_err("no uuid").to_string();
     assert!(error.len() < 300 && error.contains("é…\" cannot be uuid"), "{error}");
     // Lone surrogates and NUL are text that no text can hold, and follow the policy for it.
-    for (json, replaced) in
-        [(r#""a\ud800b""#, "a\u{fffd}\u{fffd}\u{fffd}b\n"), (r#""a\u0000b""#, "a\u{fffd}b\n")]
-    {
+    for (json, replaced) in [(r#""a\ud800b""#, "a\u{fffd}b\n"), (r#""a\u0000b""#, "a\u{fffd}b\n")] {
         let value = format!("{{\"x\":{json}}}");
         let value = record(None, Some(value.as_bytes()));
         assert!(write(&text("x"), &value).is_err());
