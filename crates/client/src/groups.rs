@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use kcopy_wire::{
     ApiKey, ErrorCode, Str,
     messages::{
@@ -201,16 +203,27 @@ async fn commit(connection: &Connection, group: &str, offsets: &[CommittedOffset
     }
     let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
     let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
+    let mut confirmed = HashSet::new();
     for topic in &response.topics {
         for answer in &topic.partitions {
             let error = match answer.error_code {
-                ErrorCode::NONE => continue,
+                ErrorCode::NONE => {
+                    confirmed.insert((&*topic.name, answer.partition_index));
+                    continue;
+                }
                 ErrorCode::UNKNOWN_MEMBER_ID
                 | ErrorCode::ILLEGAL_GENERATION
                 | ErrorCode::STALE_MEMBER_EPOCH => has_members("the group has members"),
                 code => Error::broker(code),
             };
             let error = error.with_partition(&topic.name, answer.partition_index);
+            return Err(error.with_api(ApiKey::OffsetCommit, Some(version)));
+        }
+    }
+    for CommittedOffset { topic, partition, .. } in offsets {
+        if !confirmed.contains(&(&**topic, *partition)) {
+            let error =
+                Error::protocol("the answer leaves the partition out").with_partition(topic, *partition);
             return Err(error.with_api(ApiKey::OffsetCommit, Some(version)));
         }
     }
@@ -263,6 +276,10 @@ fn offsets_of(response: OffsetFetchResponse) -> Result<Vec<CommittedOffset>> {
         |topic: &Str, partition: i32, code: ErrorCode, offset: i64, epoch: i32, metadata: Option<Str>| {
             if let Err(code) = code.into_result() {
                 return Err(Error::broker(code).with_partition(topic, partition));
+            }
+            if offset < -1 {
+                let error = Error::protocol(format!("the answer has the committed offset {offset}"));
+                return Err(error.with_partition(topic, partition));
             }
             if offset >= 0 {
                 offsets.push(CommittedOffset {

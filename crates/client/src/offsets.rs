@@ -191,9 +191,52 @@ fn find(response: &ListOffsetsResponse, question: &OffsetQuery) -> Result<Listed
     });
     let answer = answer.ok_or_else(|| Error::protocol("the answer leaves the partition out"))?;
     answer.error_code.into_result().map_err(Error::broker)?;
+    // There need be no record of a time, but there is always a first offset and a next one.
+    let least = match question.spec {
+        OffsetSpec::Earliest | OffsetSpec::Latest => 0,
+        OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_) => -1,
+    };
+    if answer.offset < least {
+        return Err(Error::protocol(format!("the answer has the offset {}", answer.offset)));
+    }
     Ok(ListedOffset {
         offset: (answer.offset >= 0).then_some(answer.offset),
         timestamp: (answer.timestamp >= 0).then_some(answer.timestamp),
         leader_epoch: (answer.leader_epoch >= 0).then_some(answer.leader_epoch),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kcopy_wire::messages::list_offsets_response::{
+        ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+    };
+
+    use super::*;
+
+    #[test]
+    fn ends_that_cannot_be_are_refused() {
+        let answered = |offset, spec| {
+            let partition = ListOffsetsPartitionResponse { offset, ..Default::default() };
+            let topic = ListOffsetsTopicResponse {
+                name: "t".into(),
+                partitions: vec![partition],
+                ..Default::default()
+            };
+            let response = ListOffsetsResponse { topics: vec![topic], ..Default::default() };
+            find(&response, &OffsetQuery::new("t", 0, spec)).map(|listed| listed.offset)
+        };
+        assert_eq!(answered(0, OffsetSpec::Latest).unwrap(), Some(0));
+        assert_eq!(answered(-1, OffsetSpec::Timestamp(5)).unwrap(), None);
+        assert_eq!(answered(-1, OffsetSpec::MaxTimestamp).unwrap(), None);
+        for (offset, spec) in [
+            (-1, OffsetSpec::Latest),
+            (-1, OffsetSpec::Earliest),
+            (-2, OffsetSpec::Timestamp(5)),
+            (i64::MIN, OffsetSpec::MaxTimestamp),
+        ] {
+            let error = answered(offset, spec).unwrap_err();
+            assert_eq!(error.message(), format!("the answer has the offset {offset}"));
+        }
+    }
 }

@@ -113,21 +113,13 @@ impl Driver {
                     broker.session.reset();
                 }
                 // Sessions are few, and brokers push old ones out: the first time is no failure.
-                if broker.backoff.attempts() > 0 {
-                    broker.not_before = Some(now + broker.backoff.next_pause());
+                if broker.backoff.attempts() == 0 {
+                    broker.backoff.next_pause();
+                    return Ok(());
                 }
-                broker.backoff.next_pause();
-                return Ok(());
+                return self.refused(place, code, now);
             }
-            code => {
-                let error = Error::broker(code).with_api(ApiKey::Fetch, None);
-                let name = broker.connection.as_ref().map(|open| open.broker_name().to_owned());
-                let error = match name {
-                    Some(name) => error.with_broker(name),
-                    None => error,
-                };
-                return self.broker_failed(place, error, now);
-            }
+            code => return self.refused(place, code, now),
         }
         broker.session.accept(response.session_id);
         broker.backoff.reset();
@@ -140,6 +132,16 @@ impl Driver {
         self.advance_broker(place, now)?;
         self.deliver(events).await;
         Ok(())
+    }
+
+    /// A fetch as a whole was answered with an error.
+    fn refused(&mut self, place: Place, code: ErrorCode, now: Instant) -> Result<()> {
+        let connection = self.brokers.get(&place).and_then(|broker| broker.connection.as_ref());
+        let mut error = Error::broker(code).with_api(ApiKey::Fetch, None);
+        if let Some(open) = connection {
+            error = error.with_broker(open.broker_name());
+        }
+        self.broker_failed(place, error, now)
     }
 
     /// Whether the partitions that an answer was about, named in it or not, are well.

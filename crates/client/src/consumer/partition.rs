@@ -150,11 +150,15 @@ impl Partition {
 
     /// An answer that holds nothing at all came, though there is more to read.
     pub(super) fn starve(&mut self, now: Instant) {
-        let message = format!(
-            "the broker sends no records from offset {} on, though the partition goes on to {}",
-            self.position,
-            self.visible_end.max(self.promised_end)
-        );
+        let (position, end) = (self.position, self.visible_end);
+        let message = if position < end {
+            format!(
+                "the broker sends no records from offset {position} on, though the partition goes on to {end}"
+            )
+        } else {
+            let promised = self.promised_end;
+            format!("the partition ends at offset {end}, and went on to {promised} when reading began")
+        };
         let since = self.failing.as_ref().map_or(now, |(since, _)| *since);
         let error = Error::broker_with_message(ErrorCode::OFFSET_NOT_AVAILABLE, Some(&message));
         self.failing = Some((since, self.named(error)));

@@ -10,7 +10,9 @@ use kcopy_wire::messages::{
     describe_groups_response::{DescribedGroup, DescribedGroupMember},
     find_coordinator_response::Coordinator,
     offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
-    offset_fetch_response::OffsetFetchResponseGroup,
+    offset_fetch_response::{
+        OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+    },
 };
 
 use super::*;
@@ -133,6 +135,29 @@ async fn a_refused_commit_says_why() {
         assert_eq!((error.kind(), error.topic(), error.partition()), (kind, Some("t"), Some(1)));
         assert_eq!(asked.load(Ordering::SeqCst), 1, "{code} was tried again");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_answer_leaves_out_is_not_committed() {
+    let offsets = [CommittedOffset::new("t", 1, 5), CommittedOffset::new("t", 2, 5)];
+    let error = Coordinating::default().client().commit_offsets("g", &offsets).await.unwrap_err();
+    assert_eq!((error.kind(), error.topic(), error.partition()), (ErrorKind::Protocol, Some("t"), Some(2)));
+    assert!(error.message().contains("the answer leaves the partition out"), "{error}");
+}
+
+#[test]
+fn a_committed_offset_that_cannot_be_is_not_none() {
+    let answered = |committed_offset| {
+        let partition = OffsetFetchResponsePartitions { committed_offset, ..Default::default() };
+        let topic =
+            OffsetFetchResponseTopics { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let group = OffsetFetchResponseGroup { topics: vec![topic], ..Default::default() };
+        offsets_of(OffsetFetchResponse { groups: vec![group], ..Default::default() })
+    };
+    assert_eq!(answered(-1).unwrap(), []);
+    assert_eq!(answered(0).unwrap().len(), 1);
+    let error = answered(-5).unwrap_err();
+    assert_eq!((error.message(), error.partition()), ("the answer has the committed offset -5", Some(0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use kcopy_wire::{ErrorCode, messages::InitProducerIdRequest, records::Compression};
+use kcopy_wire::{
+    ApiKey, ErrorCode,
+    messages::{InitProducerIdRequest, InitProducerIdResponse},
+    records::Compression,
+};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -472,7 +476,40 @@ async fn ask_identity(client: &Client) -> Result<Identity> {
         transaction_timeout_ms: i32::MAX,
         ..Default::default()
     };
-    let response = client.request(Target::Any, &request).await?;
+    identity_of(&client.request(Target::Any, &request).await?)
+}
+
+/// Without an id the broker would not look at sequences, and write a record twice that is sent twice.
+fn identity_of(response: &InitProducerIdResponse) -> Result<Identity> {
     response.error_code.into_result().map_err(Error::broker)?;
+    if response.producer_id < 0 || response.producer_epoch < 0 {
+        let (id, epoch) = (response.producer_id, response.producer_epoch);
+        let error = Error::protocol(format!("the answer has the producer id {id} with epoch {epoch}"));
+        return Err(error.with_api(ApiKey::InitProducerId, None));
+    }
     Ok(Identity { producer_id: response.producer_id, producer_epoch: response.producer_epoch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_that_is_none_is_refused() {
+        let answer = |producer_id, producer_epoch, error_code| {
+            identity_of(&InitProducerIdResponse {
+                producer_id,
+                producer_epoch,
+                error_code,
+                ..Default::default()
+            })
+        };
+        assert_eq!(answer(0, 0, ErrorCode::NONE).unwrap(), Identity { producer_id: 0, producer_epoch: 0 });
+        for (producer_id, producer_epoch) in [(-1, 0), (7, -1)] {
+            let error = answer(producer_id, producer_epoch, ErrorCode::NONE).unwrap_err();
+            assert!(error.message().contains("the answer has the producer id"), "{error}");
+        }
+        let busy = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
+        assert_eq!(answer(-1, -1, busy).unwrap_err().code(), Some(busy));
+    }
 }

@@ -105,6 +105,21 @@ async fn sessions_that_the_broker_forgets_are_begun_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_never_knows_a_session_is_waited_for_no_longer_than_others() {
+    for code in [ErrorCode::FETCH_SESSION_ID_NOT_FOUND, ErrorCode::INVALID_FETCH_SESSION_EPOCH] {
+        let client = serving(move |_| Some(FetchResponse { error_code: code, ..Default::default() }));
+        let unreachable_timeout = std::time::Duration::from_secs(10);
+        let config = ConsumerConfig { unreachable_timeout, ..ConsumerConfig::default() };
+        let before = Instant::now();
+        let mut consumer = client.consume(vec![range(4)], config).unwrap();
+        let error = consumer.next().await.unwrap_err();
+        assert_eq!(error.code(), Some(code));
+        assert!(error.message().starts_with("the partition could not be read for 10 s"), "{error}");
+        assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_that_nobody_asked_for_end_the_reading() {
     let client = serving(|_| Some(fetched(5, data(&[plain(0..1)], &[]))));
     let mut consumer = client.consume(vec![range(4)], ConsumerConfig::default()).unwrap();
