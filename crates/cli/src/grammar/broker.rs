@@ -9,10 +9,9 @@ use crate::plan::{BrokerPlan, Plan, parse_key_value};
 
 /// An in-memory Kafka, for tests and for trying things out
 ///
-/// Prints its bootstrap servers on stdout once it answers, and runs until SIGTERM, SIGINT, SIGQUIT or SIGHUP (not where
-/// nohup has that ignored). With a command it
-/// picks free ports, sets KCOPY_BROKERS, BOOTSTRAP_SERVERS and KAFKA_BOOTSTRAP_SERVERS for it, stops with it,
-/// and exits with its code.
+/// Prints its bootstrap servers on stdout once it answers, and runs until SIGTERM, SIGINT, SIGQUIT or SIGHUP (not
+/// where nohup has that ignored), which is how it ends well: with 0. With a command it picks free ports, sets
+/// KCOPY_BROKERS, BOOTSTRAP_SERVERS and KAFKA_BOOTSTRAP_SERVERS for it, stops with it, and exits with its code.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   kcopy broker

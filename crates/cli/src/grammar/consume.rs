@@ -230,7 +230,7 @@ fn stop(until: Option<&str>, group: bool, now_ms: i64) -> Result<Option<Stop>, S
     let Some(until) = until else { return Ok(None) };
     match parse_position(until, now_ms).map_err(|reason| format!("--until: {reason}"))? {
         Start::Beginning => Err("--until beginning would read nothing".into()),
-        Start::End => Ok(None),
+        Start::End => Ok(Some(Stop::BeforeEnd(0))),
         Start::Offset(offset) => Ok(Some(Stop::Offset(offset))),
         Start::BeforeEnd(count) => Ok(Some(Stop::BeforeEnd(count))),
         Start::Timestamp(timestamp) => Ok(Some(Stop::Timestamp(timestamp))),

@@ -96,7 +96,8 @@ pub fn parse(args: &[OsString], environment: &Environment<'_>) -> Result<Plan, W
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Plan::Print(error.render().to_string()));
         }
-        Err(error) => {
+        Err(mut error) => {
+            forget_hidden(&mut error);
             let origin = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
                 (Some(ContextValue::String(option)), Some(ContextValue::String(_))) => {
                     origin(option, args, environment)
@@ -179,8 +180,19 @@ fn origin(about: &str, args: &[OsString], environment: &Environment<'_>) -> Stri
     format!("The value comes from the environment variable {name}.\n")
 }
 
+/// Who reads it in a server's log knows whose error it is.
 fn wrong_use(stderr: String) -> WrongUse {
-    WrongUse { stderr, exit_code: 2 }
+    let named = stderr.strip_prefix("error: ").map(|reason| format!("kcopy: error: {reason}"));
+    WrongUse { stderr: named.unwrap_or(stderr), exit_code: 2 }
+}
+
+/// Verbs that are not shown are not what somebody meant.
+fn forget_hidden(error: &mut clap::Error) {
+    let Some(ContextValue::Strings(similar)) = error.get(ContextKind::SuggestedSubcommand) else { return };
+    let command = Cli::command();
+    let is_shown = |name: &&String| command.find_subcommand(name).is_none_or(|verb| !verb.is_hide_set());
+    let shown: Vec<String> = similar.iter().filter(is_shown).cloned().collect();
+    error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(shown));
 }
 
 /// The whole grammar, with options that read the environment.

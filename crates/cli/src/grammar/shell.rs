@@ -46,9 +46,44 @@ impl ManArgs {
         }
         // Manual pages are named with dashes.
         let title = name.replace(' ', "-");
+        let examples = command.get_before_help().map(ToString::to_string).unwrap_or_default();
         let command = command.bin_name(name).version(env!("CARGO_PKG_VERSION"));
         let mut page = Vec::new();
-        clap_mangen::Man::new(command).title(title).render(&mut page).map_err(|error| error.to_string())?;
-        Ok(String::from_utf8_lossy(&page).into_owned())
+        let source = concat!("kcopy ", env!("CARGO_PKG_VERSION"));
+        let manual = clap_mangen::Man::new(command).title(title).source(source);
+        manual.render(&mut page).map_err(|error| error.to_string())?;
+        let page = String::from_utf8_lossy(&page);
+        let (before, version) = page.split_once(".SH VERSION").unwrap_or((&page, ""));
+        let examples = examples.strip_prefix("Examples:\n").map(preformatted).unwrap_or_default();
+        Ok(format!("{before}{examples}{EXIT_STATUS}.SH VERSION{version}"))
     }
+}
+
+/// What all verbs end with.
+const EXIT_STATUS: &str = r"
+.SH EXIT STATUS
+.TP
+0
+All that was asked for has been done.
+.TP
+1
+Something was not delivered, or not to be had; the last line on standard error says what.
+.TP
+2
+Wrong use: nothing was done.
+.TP
+128+N
+Signal N ended the run: 130 for SIGINT, 143 for SIGTERM, 141 where the reader of the output has gone.
+";
+
+/// A section of lines that stay as they are.
+fn preformatted(text: &str) -> String {
+    let mut section = ".SH EXAMPLES\n.nf\n".to_owned();
+    for line in text.lines() {
+        // A dot or a quote at the beginning would be a request.
+        section += "\\&";
+        section += &line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        section += "\n";
+    }
+    section + ".fi"
 }

@@ -134,7 +134,8 @@ fn consume_positions_and_groups() {
         ("t --from -1h", Start::Timestamp(NOW - 3_600_000), None),
         ("t --from -5 --until @9", Start::BeforeEnd(5), Some(Stop::Timestamp(9))),
         ("t --from 7 --until 9", Start::Offset(7), Some(Stop::Offset(9))),
-        ("t --until end", Start::Beginning, None),
+        ("t --until end", Start::Beginning, Some(Stop::BeforeEnd(0))),
+        ("t --follow --until end", Start::Beginning, Some(Stop::BeforeEnd(0))),
         ("t --until -2", Start::Beginning, Some(Stop::BeforeEnd(2))),
         ("t --group g", committed(OffsetReset::Beginning), None),
         ("t --group g -X auto.offset.reset=latest", committed(OffsetReset::End), None),
@@ -359,7 +360,10 @@ fn wrong_use_says_what_is_right() {
         let text = parse(line).expect_err(line);
         assert!(text.contains(part), "{line}: {text}");
         assert!(text.ends_with('\n'), "{line}");
+        assert!(line.is_empty() || text.starts_with("kcopy: error: "), "{line}: {text}");
     }
+    let text = parse("brokr").expect_err("no such verb");
+    assert!(text.contains("'broker'") && !text.contains("report"), "{text}");
 }
 
 #[test]
@@ -412,6 +416,9 @@ fn completions_and_manual_pages_are_made() {
         ("completions fish", "complete -c kcopy"),
         ("man", ".TH kcopy 1"),
         ("man topic create", ".TH kcopy-topic-create 1"),
+        ("man", ".SH EXAMPLES\n.nf\n\\&  kcopy consume orders \\-\\-group load\n"),
+        ("man consume", "\\(aq%t [%p] %o: %s\\en\\(aq\n"),
+        ("man topic create", ".fi\n.SH EXIT STATUS\n"),
     ] {
         let Ok(Plan::Print(text)) = parse(line) else { panic!("{line}") };
         assert!(text.contains(part), "{line}: {}", &text[..200.min(text.len())]);

@@ -27,7 +27,7 @@ pub use self::{
 };
 pub(crate) use self::{
     signals::{heed_termination, ignores_hang_up},
-    stderr::{say, say_line, say_text},
+    stderr::{say, say_line, say_text, shown},
 };
 
 /// The exit code of a program whose reader went away: 128 + SIGPIPE, as a shell reports it.

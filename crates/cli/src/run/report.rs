@@ -231,7 +231,7 @@ fn is_report_name(name: &OsStr) -> bool {
 /// standard error as well.
 pub fn report_wrong_use(args: &[OsString], message: &str) {
     let Some(path) = report_path(args) else { return };
-    let text = message.strip_prefix("error: ").unwrap_or(message).trim_end();
+    let text = message.strip_prefix("kcopy: error: ").unwrap_or(message).trim_end();
     if let Err(failure) = write_file(&path, &Report::default().json(Some(text), false, &Written::default())) {
         say!("kcopy: {failure}");
     }

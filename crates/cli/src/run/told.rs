@@ -25,6 +25,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use crate::process;
+
 /// Shows warnings from here on.
 pub(super) fn warnings() {
     subscriber(LevelFilter::WARN).event_format(OneLine).init();
@@ -86,14 +88,14 @@ where
         let mut line = Line::default();
         event.record(&mut line);
         if *event.metadata().level() <= Level::WARN {
-            return writeln!(writer, "% {}{}", line.message, line.fields);
+            return writeln!(writer, "% {}", line.shown());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let target = event.metadata().target();
         let context = target.strip_prefix(CLIENT).unwrap_or(target).split("::").next().unwrap_or_default();
         let context = context.to_ascii_uppercase();
         let (seconds, millis) = (now.as_secs(), now.subsec_millis());
-        writeln!(writer, "%7|{seconds}.{millis:03}|{context}|kcopy| {}{}", line.message, line.fields)
+        writeln!(writer, "%7|{seconds}.{millis:03}|{context}|kcopy| {}", line.shown())
     }
 }
 
@@ -101,6 +103,12 @@ where
 struct Line {
     message: String,
     fields: String,
+}
+
+impl Line {
+    fn shown(self) -> String {
+        process::shown(&(self.message + &self.fields)).into_owned()
+    }
 }
 
 impl Visit for Line {
