@@ -27,6 +27,8 @@ pub(crate) struct FetchKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FetchTarget {
     pub(crate) key: FetchKey,
+    /// The name behind a topic id, once there was one.
+    pub(crate) resolved: Option<Str>,
     pub(crate) fetch_offset: i64,
     pub(crate) max_bytes: i32,
     pub(crate) current_leader_epoch: Option<i32>,
@@ -92,7 +94,10 @@ impl Session {
     fn update(&mut self, targets: Vec<FetchTarget>, forgotten: &[FetchKey]) {
         for target in targets {
             match self.get_mut(&target.key) {
-                Some(cached) => cached.target = target,
+                Some(cached) => {
+                    let resolved = cached.target.resolved.take().or_else(|| target.resolved.clone());
+                    cached.target = FetchTarget { resolved, ..target };
+                }
                 None => self.put(Cached::new(target)),
             }
         }
@@ -212,7 +217,7 @@ impl FetchSessions {
         mut new_id: impl FnMut() -> i32,
         found: &[(&FetchTarget, Found)],
     ) -> i32 {
-        if found.is_empty() || !self.make_room(now_ms, max_sessions, found.len()) {
+        if !self.make_room(now_ms, max_sessions, found.len()) {
             return 0;
         }
         let mut session = Session {
@@ -304,6 +309,7 @@ mod tests {
     fn target(partition: i32) -> FetchTarget {
         FetchTarget {
             key: FetchKey { topic: "t".into(), topic_id: Uuid::ZERO, partition },
+            resolved: None,
             fetch_offset: 0,
             max_bytes: 100,
             current_leader_epoch: None,

@@ -149,9 +149,19 @@ impl BrokerConfigs {
     ) -> Vec<Entry> {
         rows.iter()
             .map(|row| {
-                let first_synonym = row.3.split(',').next().unwrap_or_default();
-                let mut synonyms = self.layers(first_synonym, Some(node_id));
-                let value = properties.get(row.0).cloned();
+                let of_broker = row.3.split(',').filter_map(|synonym| synonym.split('*').next());
+                let mut synonyms: Vec<Synonym> =
+                    of_broker.flat_map(|name| self.layers(name, Some(node_id))).collect();
+                synonyms.sort_by_key(|synonym| synonym.source as i8);
+                // What stands before the first one's name is not shown, be it all.
+                let first =
+                    synonyms.iter().position(|synonym| row.3.split(',').next() == Some(&synonym.name));
+                synonyms.drain(..first.unwrap_or(synonyms.len()));
+                if own == Source::Group && row.3.is_empty() {
+                    let value = row.2.map(str::to_owned);
+                    synonyms.push(Synonym { name: row.0.to_owned(), value, source: Source::Default });
+                }
+                let value = properties.get(row.0).map(|value| row.1.shown(value));
                 if let Some(value) = &value {
                     let set_here =
                         Synonym { name: row.0.to_owned(), value: Some(value.clone()), source: own };

@@ -10,7 +10,7 @@ mod validate;
 
 pub use self::validate::{ConfigError, PropertyEffect, property_effect};
 pub(crate) use self::{
-    layers::{BrokerConfigs, Entry, Source, TopicSettings},
+    layers::{BrokerConfigs, Entry, Source, Synonym, TopicSettings},
     validate::TimestampType,
 };
 
@@ -41,6 +41,27 @@ impl Kind {
             Self::List => 7,
             Self::Class => 8,
             Self::Password => 9,
+        }
+    }
+}
+
+impl Kind {
+    /// A valid value as DescribeConfigs shows it, whatever way it was written: as Java writes it again.
+    pub(crate) fn shown(self, value: &str) -> String {
+        let value = value.trim();
+        match self {
+            Self::Boolean => value.to_ascii_lowercase(),
+            Self::Int | Self::Short | Self::Long => {
+                value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
+            }
+            Self::Double => {
+                value.parse::<f64>().map_or_else(|_| value.to_owned(), |number| format!("{number:?}"))
+            }
+            Self::List => {
+                let parts: Vec<&str> = value.split(',').map(str::trim).collect();
+                parts.join(",")
+            }
+            Self::String | Self::Class | Self::Password => value.to_owned(),
         }
     }
 }

@@ -114,6 +114,29 @@ fn the_topic_inherits_from_the_first_synonym_that_is_set() {
     let entry = find(&minutes, &properties(&[("retention.ms", "7")]));
     assert_eq!(entry.value.as_deref(), Some("7"));
     assert_eq!(entry.source, Source::Topic);
+    assert_eq!(entry.synonyms.len(), 1);
+
+    let mut both = BrokerConfigs::new(properties(&[("log.retention.minutes", "5")])).unwrap();
+    both.dynamic_default.insert("log.retention.ms".into(), "777".into());
+    let entry = find(&both, &none);
+    assert_eq!(entry.value.as_deref(), Some("777"));
+    let synonyms: Vec<_> = entry.synonyms.iter().map(|synonym| synonym.name.as_str()).collect();
+    assert_eq!(synonyms, ["log.retention.ms", "log.retention.minutes", "log.retention.hours"]);
+}
+
+#[test]
+fn values_are_shown_as_java_writes_them() {
+    for (kind, value, shown) in [
+        (Kind::Boolean, " TRUE ", "true"),
+        (Kind::Long, "+5", "5"),
+        (Kind::Int, "007", "7"),
+        (Kind::Double, "1", "1.0"),
+        (Kind::Double, "0.50", "0.5"),
+        (Kind::List, "compact, delete", "compact,delete"),
+        (Kind::String, " lz4 ", "lz4"),
+    ] {
+        assert_eq!(kind.shown(value), shown);
+    }
 }
 
 #[test]

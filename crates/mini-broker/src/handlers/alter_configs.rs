@@ -258,7 +258,8 @@ fn check_form(alteration: &Alteration) -> Result<(), Refused> {
         | resource_type::CLIENT_METRICS
         | resource_type::GROUP => Ok(()),
         resource_type::BROKER_LOGGER if !alteration.replaces => {
-            Err(invalid_request("this broker has no loggers to configure"))
+            let names = alteration.changes.first().map_or("", |change| change.name.as_str());
+            Err(Refused::new(ErrorCode::INVALID_CONFIG, format!("Logger {names} does not exist!")))
         }
         kind => Err(invalid_request(format!("Unknown resource type {kind}"))),
     }

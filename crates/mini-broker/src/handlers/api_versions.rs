@@ -47,17 +47,15 @@ pub(crate) fn handle(
     if let Err(error) = check_expectation(cluster, context, &request) {
         return failed(error);
     }
-    let supported = FEATURES
-        .iter()
-        // A minimum of 0 was not understood before version 4.
-        .map(|(name, min, max, _)| (name, if context.version < 4 { 1.max(*min) } else { *min }, *max));
+    // A minimum of 0 was not understood before version 4.
+    let supported = FEATURES.iter().filter(|(_, min, _, _)| context.version >= 4 || *min > 0);
     ApiVersionsResponse {
         api_keys: api_keys(),
         supported_features: supported
-            .map(|(name, min_version, max_version)| SupportedFeatureKey {
+            .map(|(name, min_version, max_version, _)| SupportedFeatureKey {
                 name: (*name).into(),
-                min_version,
-                max_version,
+                min_version: *min_version,
+                max_version: *max_version,
                 ..SupportedFeatureKey::default()
             })
             .collect(),

@@ -20,7 +20,7 @@ use kcopy_wire::{
 use super::Context;
 use crate::{
     cluster::{Cluster, Refused, topics::check_name},
-    config::{Entry, Kind, Source},
+    config::{Entry, Kind, Source, Synonym},
 };
 
 /// The kinds of things that have a configuration, by their numbers in requests.
@@ -99,15 +99,20 @@ fn entries(
         resource_type::CLIENT_METRICS => {
             let properties = cluster.client_metrics.get(name);
             let entries = CLIENT_METRICS.iter().map(|(name, kind, default)| {
-                let value = properties.and_then(|properties| properties.get(*name));
+                let set = properties.and_then(|properties| properties.get(*name));
+                let set = set.map(|value| Synonym {
+                    name: (*name).to_owned(),
+                    value: Some(kind.shown(value)),
+                    source: Source::ClientMetrics,
+                });
                 Entry {
                     name: (*name).to_owned(),
-                    source: value.map_or(Source::Default, |_| Source::ClientMetrics),
-                    value: Some(value.cloned().unwrap_or_else(|| (*default).to_owned())),
+                    source: set.as_ref().map_or(Source::Default, |set| set.source),
+                    value: set.as_ref().map_or_else(|| Some((*default).to_owned()), |set| set.value.clone()),
                     read_only: false,
                     sensitive: false,
                     kind: *kind,
-                    synonyms: Vec::new(),
+                    synonyms: set.into_iter().collect(),
                 }
             });
             Ok(entries.collect())

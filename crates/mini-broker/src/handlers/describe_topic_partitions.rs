@@ -38,13 +38,13 @@ pub(crate) fn handle(
         None => (Str::default(), 0),
         Some(cursor) => (cursor.topic_name.clone(), usize::try_from(cursor.partition_index).unwrap_or(0)),
     };
-    // Kafka fails the whole request over a bad name or cursor.
+    // Kafka fails the whole request over an empty name or a bad cursor.
     let bad_cursor = request.cursor.as_ref().is_some_and(|cursor| {
         let nothing_left = names.iter().all(|name| *name < cursor.topic_name);
         let passed_over = names.iter().any(|name| *name < cursor.topic_name);
         cursor.partition_index < 0 || (!request.topics.is_empty() && (nothing_left || passed_over))
     });
-    if bad_cursor || names.iter().any(|name| check_name(name).is_err()) {
+    if bad_cursor || names.iter().any(|name| name.is_empty()) {
         let error = if bad_cursor { ErrorCode::INVALID_REQUEST } else { ErrorCode::UNKNOWN_SERVER_ERROR };
         return DescribeTopicPartitionsResponse {
             topics: names.into_iter().map(|name| failed(name, error)).collect(),
@@ -56,9 +56,13 @@ pub(crate) fn handle(
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let Some(topic) = cluster.topics.get(&name) else {
+            let error = match check_name(&name) {
+                Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+            };
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 topic_authorized_operations: ALL_TOPIC_OPERATIONS,
-                ..failed(name, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                ..failed(name, error)
             });
             continue;
         };

@@ -70,7 +70,10 @@ struct Parked {
 
 pub(crate) fn handle(cluster: &mut Cluster, context: &Context, request: FetchRequest) -> Outcome {
     let uses_topic_ids = context.version >= 13;
-    let (targets, forgotten) = targets_of(&request);
+    let (mut targets, forgotten) = targets_of(&request);
+    for target in targets.iter_mut().filter(|_| uses_topic_ids) {
+        target.resolved = cluster.topics.name_of(&target.key.topic_id).cloned();
+    }
     if ![READ_UNCOMMITTED, READ_COMMITTED].contains(&request.isolation_level) {
         return unexpected(&targets, uses_topic_ids).into();
     }
@@ -138,6 +141,7 @@ fn targets_of(request: &FetchRequest) -> (Vec<FetchTarget>, Vec<FetchKey>) {
                     topic_id: topic.topic_id,
                     partition: partition.partition,
                 },
+                resolved: None,
                 fetch_offset: partition.fetch_offset,
                 max_bytes: partition.partition_max_bytes,
                 current_leader_epoch: epoch(partition.current_leader_epoch),
@@ -282,8 +286,15 @@ fn find_partition<'a>(
     target: &FetchTarget,
 ) -> Result<&'a mut Partition, ErrorCode> {
     let key = &target.key;
+    let uses_topic_ids = plan.context.version >= 13;
+    // A topic that was known by its id may be gone, or another one by now.
+    let lost = target.resolved.as_ref().map(|name| match cluster.topics.get(name) {
+        None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        Some(_) => ErrorCode::INCONSISTENT_TOPIC_ID,
+    });
     cluster
-        .find_topic(plan.context.version >= 13, &key.topic, key.topic_id)?
+        .find_topic(uses_topic_ids, &key.topic, key.topic_id)
+        .map_err(|error| lost.filter(|_| uses_topic_ids).unwrap_or(error))?
         .partition_mut(key.partition)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }

@@ -175,7 +175,7 @@ fn look_up(
         timestamp => (Wanted::AtOrAfter(timestamp), log.candidates_for_timestamp(timestamp)),
     };
     let with_epoch = |batch: StoredBatch| {
-        let epoch = log.epoch_of(batch.bounds.base_offset).unwrap_or(-1);
+        let epoch = log.epoch_of(batch.bounds.base_offset.max(log_start_offset)).unwrap_or(-1);
         (batch, epoch)
     };
     Ok(Answer::Search(Search {
@@ -226,10 +226,13 @@ impl Search {
             let record = record?;
             let offset = record.offset + shift;
             let fits = match self.wanted {
-                Wanted::AtOrAfter(timestamp) => record.timestamp >= timestamp,
+                Wanted::AtOrAfter(timestamp) => {
+                    record.timestamp >= timestamp && offset >= self.log_start_offset
+                }
+                // Kafka gives it even where DeleteRecords has cut the batch behind it.
                 Wanted::Exactly(timestamp) => record.timestamp == timestamp,
             };
-            if fits && offset >= self.log_start_offset {
+            if fits {
                 return Ok(Some((offset, record.timestamp)));
             }
         }

@@ -29,7 +29,7 @@ pub(crate) fn handle(
     let max_metadata = cluster.configs.number("offset.metadata.max.bytes", None);
     let max_metadata = usize::try_from(max_metadata).unwrap_or(0);
     let mut response = OffsetCommitResponse::default();
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let found = cluster.find_topic(context.version >= 10, &topic.name, topic.topic_id);
         let found = found.map(|topic| (topic.name.clone(), topic.partitions.len()));
         let mut commit = |wanted: &OffsetCommitRequestPartition| {
