@@ -157,7 +157,7 @@ impl BrokerConfigs {
                 let first =
                     synonyms.iter().position(|synonym| row.3.split(',').next() == Some(&synonym.name));
                 synonyms.drain(..first.unwrap_or(synonyms.len()));
-                if own == Source::Group && row.3.is_empty() {
+                if row.3 == row.0 && own == Source::Group {
                     let value = row.2.map(str::to_owned);
                     synonyms.push(Synonym { name: row.0.to_owned(), value, source: Source::Default });
                 }

@@ -161,6 +161,7 @@ impl<R: AsyncRead + Unpin> Reader<'_, R> {
             }
             return Next::Close(Reason::Request(format!("{} version {version} is not served", served.key)));
         }
+        let frame = with_readable_client_id(frame);
         let decoded = decode_request_header(frame, served.key, version).and_then(|(header, mut reader)| {
             let body = RequestBody::decode(served.key, version, &mut reader);
             body.transpose().map(|body| (header, body))
@@ -304,5 +305,24 @@ fn consume(segments: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written -= first.len();
         segments.pop_front();
+    }
+}
+
+/// Kafka takes client ids that are not UTF-8, and any negative length for none.
+fn with_readable_client_id(frame: Bytes) -> Bytes {
+    let Some((length, rest)) = frame.get(8..).and_then(|rest| rest.split_first_chunk()) else { return frame };
+    let length = i16::from_be_bytes(*length);
+    let Ok(size) = usize::try_from(length) else {
+        if length == -1 {
+            return frame;
+        }
+        return [&frame[..8], &(-1_i16).to_be_bytes(), rest].concat().into();
+    };
+    match rest.get(..size) {
+        Some(id) if std::str::from_utf8(id).is_err() => {
+            let id: Vec<u8> = id.iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }).collect();
+            [&frame[..10], &id, &rest[size..]].concat().into()
+        }
+        _ => frame,
     }
 }

@@ -220,4 +220,17 @@ async fn the_cluster_describes_itself() {
     let rest = peer.call(&request, 0).await;
     assert_eq!((rest.topics.len(), rest.topics[0].partitions.len()), (1, 2));
     assert!(rest.next_cursor.is_none());
+    // One bad name does not spoil the others.
+    let named = |name: &str| describe_topic_partitions_request::TopicRequest {
+        name: name.into(),
+        ..Default::default()
+    };
+    request.topics = ["a b", "nope", "t"].map(named).into();
+    request.cursor = None;
+    let codes: Vec<ErrorCode> =
+        peer.call(&request, 0).await.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(
+        codes,
+        [ErrorCode::INVALID_TOPIC_EXCEPTION, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::NONE]
+    );
 }

@@ -166,3 +166,16 @@ async fn a_cluster_does_not_start_with_properties_that_kafka_refuses() {
         assert_eq!(error.to_string(), message);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn values_are_shown_as_they_are_understood() {
+    let cluster = builder().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    peer.create_topic("t", &[("retention.ms", "+5"), ("preallocate", "TRUE")]).await;
+    assert_eq!(value(&mut peer, TOPIC, "t", "retention.ms").await, ("5".into(), 1));
+    assert_eq!(value(&mut peer, TOPIC, "t", "preallocate").await, ("true".into(), 1));
+    // A property of groups that no broker property stands behind is its own synonym.
+    let group = describe(&mut peer, 32, "g").await;
+    let found = group.configs.iter().find(|config| config.name == "share.isolation.level").unwrap();
+    assert_eq!((found.synonyms.len(), &*found.synonyms[0].name), (1, "share.isolation.level"));
+}

@@ -35,6 +35,13 @@ async fn api_versions_tells_what_is_served() {
         assert_eq!(range(&response, ApiKey::ApiVersions), Some((0, 5)));
         assert_eq!(range(&response, ApiKey::JoinGroup), None);
         assert_eq!(range(&response, ApiKey::DescribeAcls), Some((1, 3)));
+        // Features whose minimum is 0 cannot be told before version 4 (KAFKA-17011).
+        let features = match version {
+            0..3 => 0,
+            3 => 1,
+            _ => 7,
+        };
+        assert_eq!(response.supported_features.len(), features, "version {version}");
     }
     let unnamed = peer.call(&ApiVersionsRequest::default(), 3).await;
     assert_eq!(unnamed.error_code, ErrorCode::INVALID_REQUEST);
@@ -49,6 +56,20 @@ async fn an_unknown_version_of_api_versions_is_answered_with_version_0() {
     assert_eq!(response.error_code, ErrorCode::UNSUPPORTED_VERSION);
     assert_eq!(response.api_keys[0].max_version, 5);
     // The connection goes on.
+    assert_eq!(peer.call(&MetadataRequest::default(), 1).await.brokers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_ids_need_be_no_text() {
+    let cluster = builder().start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    // Two bytes that are not UTF-8, and a length of -2.
+    for frame in
+        [&b"\0\0\0\x0c\0\x12\0\0\0\0\0\x07\0\x02\xff\xfe"[..], b"\0\0\0\x0a\0\x12\0\0\0\0\0\x07\xff\xfe"]
+    {
+        peer.send_bytes(frame).await;
+        assert_eq!(peer.receive::<ApiVersionsRequest>(0).await.error_code, ErrorCode::NONE);
+    }
     assert_eq!(peer.call(&MetadataRequest::default(), 1).await.brokers.len(), 1);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcopy_wire::{
     ErrorCode, Uuid,
     messages::{
-        DeleteRecordsRequest, FetchRequest, FetchResponse, delete_records_request,
+        DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, delete_records_request,
         fetch_request::FetchPartition,
     },
 };
@@ -192,6 +192,43 @@ async fn a_session_sends_only_what_is_new() {
     unknown.session_id += 1;
     let response = peer.call(&unknown, 12).await;
     assert_eq!(response.error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+}
+
+async fn delete_topic(peer: &mut Peer, name: &str) {
+    let request = DeleteTopicsRequest { topic_names: vec![name.into()], ..Default::default() };
+    assert_eq!(peer.call(&request, 5).await.responses[0].error_code, ErrorCode::NONE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_goes_away_within_a_session_is_told_from_one_that_never_was() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    let mut request = fetch("", 0, 0);
+    request.topics[0].topic_id = peer.topic_id("t").await;
+    request.session_epoch = 0;
+    let session_id = peer.call(&request, 18).await.session_id;
+    let error = |response: FetchResponse| response.responses[0].partitions[0].error_code;
+    let next =
+        |session_epoch| FetchRequest { session_id, session_epoch, topics: Vec::new(), ..fetch("", 0, 0) };
+    delete_topic(&mut peer, "t").await;
+    assert_eq!(error(peer.call(&next(1), 18).await), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    cluster.create_topic("t", 1).await.unwrap();
+    assert_eq!(error(peer.call(&next(2), 18).await), ErrorCode::INCONSISTENT_TOPIC_ID);
+    // To a fetch without that session the id is just unknown.
+    request.session_epoch = -1;
+    assert_eq!(error(peer.call(&request, 18).await), ErrorCode::UNKNOWN_TOPIC_ID);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_may_begin_with_nothing() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    let empty = FetchRequest { session_epoch: 0, topics: Vec::new(), ..fetch("t", 0, 0) };
+    let session_id = peer.call(&empty, 12).await.session_id;
+    assert_ne!(session_id, 0);
+    let first = FetchRequest { session_id, session_epoch: 1, ..fetch("t", 0, 0) };
+    let response = peer.call(&first, 12).await;
+    assert_eq!((response.session_id, response.responses.len()), (session_id, 1));
 }
 
 #[tokio::test(start_paused = true)]

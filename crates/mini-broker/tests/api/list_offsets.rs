@@ -3,8 +3,8 @@
 use kcopy_wire::{
     ErrorCode,
     messages::{
-        ListOffsetsRequest, OffsetForLeaderEpochRequest, list_offsets_request, list_offsets_response,
-        offset_for_leader_epoch_request,
+        DeleteRecordsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest, delete_records_request,
+        list_offsets_request, list_offsets_response, offset_for_leader_epoch_request,
     },
     records::{BatchBuilder, BatchOptions, Compression, Headers, ProducerStamp},
 };
@@ -47,6 +47,24 @@ async fn an_unknown_isolation_level_is_refused() {
     };
     let answer = Peer::connect(&cluster).await.call(&request, 7).await;
     assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_cut_into_has_its_epoch() {
+    let cluster = builder().topic("t", 1).start().await.unwrap();
+    let mut peer = Peer::connect(&cluster).await;
+    peer.produce("t", 0, batch(&["a", "b", "c"])).await;
+    let topic = delete_records_request::DeleteRecordsTopic {
+        name: "t".into(),
+        partitions: vec![delete_records_request::DeleteRecordsPartition { offset: 2, ..Default::default() }],
+        ..Default::default()
+    };
+    peer.call(&DeleteRecordsRequest { topics: vec![topic], ..Default::default() }, 2).await;
+    let answer = list(&mut peer, 0, 7).await;
+    assert_eq!((answer.offset, answer.leader_epoch), (2, 0));
+    // As Kafka has it, which knows the first record of the largest time, be it deleted.
+    let answer = list(&mut peer, -3, 7).await;
+    assert_eq!((answer.offset, answer.leader_epoch), (0, 0));
 }
 
 fn batch_at(compression: Compression, timestamps: &[i64]) -> bytes::Bytes {
