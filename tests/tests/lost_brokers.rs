@@ -234,3 +234,47 @@ fn kcat_waits_for_a_lost_broker_as_long_as_for_an_answer() {
     assert_eq!(told, 1, "{}", output.stderr);
     assert!(output.stderr.contains("the partition could not be read for 1.5 s: "), "{}", output.stderr);
 }
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_no_failure_where_it_was_done() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = runtime.block_on(MiniCluster::builder().topic("t", 1).start()).expect("a cluster");
+    let bootstrap = cluster.bootstrap_servers();
+    run_with(program("kcat").args(["-P", "-t", "t", "-b", &bootstrap]), b"v\n").expect_success();
+    let inject = |fault: Fault| runtime.block_on(cluster.inject(fault)).expect("a fault");
+    let consume = |group: &str| {
+        run(program("kcopy").args(["consume", "t", "-b", &bootstrap, "--group", group, "--timeout", "2s"]))
+    };
+    inject(Fault::new(FaultAction::CloseAfter).api(ApiKey::OffsetCommit));
+    assert_eq!(consume("read-back").expect_success().text(), "v\n");
+    // Where it cannot be read back, the error says what that means.
+    inject(Fault::new(FaultAction::Silence).api(ApiKey::OffsetFetch).after(1));
+    let output = consume("unknown").expect_code(1);
+    let text = "the offsets may have been committed all the same: see what group unknown has";
+    assert!(output.stderr.contains(text), "{}", output.stderr);
+}
+
+#[test]
+fn records_that_may_be_in_the_log_are_told_as_that() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = runtime.block_on(MiniCluster::builder().topic("t", 1).start()).expect("a cluster");
+    let bootstrap = cluster.bootstrap_servers();
+    let produce = || {
+        let arguments = ["produce", "t", "-b", &bootstrap, "--timeout", "1s"];
+        run_with(program("kcopy").args(arguments), b"1\n2\n").expect_code(1).stderr
+    };
+    let inject = |action| {
+        runtime.block_on(cluster.clear_faults()).expect("no faults");
+        runtime.block_on(cluster.inject(Fault::new(action).api(ApiKey::Produce))).expect("a fault");
+    };
+    inject(FaultAction::CloseAfter);
+    let stderr = produce();
+    assert!(
+        stderr.contains("not delivered: 2 records for t [0]: nothing was acknowledged for 1 s"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("; they may have been written all the same\n"), "{stderr}");
+    inject(FaultAction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    let stderr = produce();
+    assert!(stderr.contains("TOPIC_AUTHORIZATION_FAILED") && !stderr.contains("may have been"), "{stderr}");
+}

@@ -33,6 +33,28 @@ fn a_deadline_ends_a_run_that_follows() {
 }
 
 #[test]
+fn a_run_that_follows_tells_of_partitions_that_are_left_to_the_next_one() {
+    let broker = Broker::start();
+    let topic = ten(&broker, "grows");
+    let mut command = program("kcopy");
+    command.args(["consume", &topic, "--follow", "--max-messages", "210", "-b", broker.bootstrap()]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let running = Running::start_with_stdout(command.args(["-X", "metadata.max.age.ms=50"]), writer.into());
+    drop(command);
+    let mut lines = BufReader::new(reader).lines();
+    lines.next().expect("the first message: it is up").expect("a line");
+    let alter = ["--bootstrap-server", broker.bootstrap(), "--alter", "--topic", &topic, "--partitions", "3"];
+    run(program("kafka-topics").args(alter)).expect_success();
+    for _ in 0..200 {
+        broker.kcat(&["-P", "-t", &topic, "-p", "0"], b"more\n").expect_success();
+    }
+    assert_eq!(lines.count(), 209);
+    let output = running.finish().expect_success();
+    let told = format!("% topic {topic} has 3 partitions by now: those from 1 on are left to the next run\n");
+    assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
+}
+
+#[test]
 fn a_run_that_follows_commits_what_a_limit_let_through() {
     let broker = Broker::start();
     let topic = ten(&broker, "limit");

@@ -72,7 +72,7 @@ pub enum Advice {
     Never,
 }
 
-/// Whether what was produced is in the log in spite of the error.
+/// Whether what was produced is in the log, or what was committed in the group, in spite of the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Persisted {
     /// It is not.
@@ -186,7 +186,7 @@ impl Error {
         self
     }
 
-    /// Says whether what was produced may be in the log.
+    /// Says whether what was produced may be in the log, or what was committed in the group.
     #[must_use]
     pub fn with_persisted(mut self, persisted: Persisted) -> Error {
         self.inner().persisted = persisted;

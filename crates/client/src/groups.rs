@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use kcopy_wire::{
     ApiKey, ErrorCode, Str,
@@ -14,13 +18,16 @@ use kcopy_wire::{
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics},
     },
 };
+use tokio::time::timeout;
 
 use crate::{
     client::{Client, CoordinatorKind, Target},
     connection::Connection,
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Persisted, Result},
 };
 
+/// How long a commit whose answer was lost is looked for.
+const READ_BACK: Duration = Duration::from_secs(5);
 /// The last version that names topics by name; the next one only by id.
 const LAST_BY_NAME: i16 = 9;
 
@@ -75,19 +82,47 @@ impl Client {
     }
 
     /// Commits offsets for a group without being a member of it (generation -1, no member id). Brokers
-    /// accept that only while the group has no members.
+    /// accept that only while the group has no members. Where an answer was lost, the offsets are read back.
     ///
     /// # Errors
-    /// [`ErrorKind::GroupHasMembers`], or the first partition that was refused: others may have been
-    /// committed.
+    /// [`ErrorKind::GroupHasMembers`], or the first partition that was refused. [`Error::persisted`] says
+    /// whether offsets may have been committed all the same.
     pub async fn commit_offsets(&self, group: &str, offsets: &[CommittedOffset]) -> Result<()> {
         if offsets.is_empty() {
             return Ok(());
         }
-        self.at_coordinator("committing offsets", group, |connection| async move {
-            commit(&connection, group, offsets).await
-        })
-        .await
+        let is_uncertain = &AtomicBool::new(false);
+        let committed = self.at_coordinator("committing offsets", group, |connection| async move {
+            commit(&connection, group, offsets, is_uncertain).await
+        });
+        match committed.await {
+            Err(error) if is_uncertain.load(Ordering::Relaxed) => {
+                match self.is_committed(group, offsets).await {
+                    Some(true) => Ok(()),
+                    Some(false) => Err(error),
+                    None => Err(error.with_persisted(Persisted::Maybe)),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    /// Whether the group has all of these offsets, or none of them; None where neither is known.
+    async fn is_committed(&self, group: &str, offsets: &[CommittedOffset]) -> Option<bool> {
+        let partitions: Vec<(Str, i32)> =
+            offsets.iter().map(|offset| (offset.topic.clone(), offset.partition)).collect();
+        let found = timeout(READ_BACK, self.committed_offsets(group, &partitions)).await.ok()?.ok()?;
+        let is_there = |wanted: &&CommittedOffset| {
+            found.iter().any(|found| {
+                (&found.topic, found.partition, found.offset)
+                    == (&wanted.topic, wanted.partition, wanted.offset)
+            })
+        };
+        match offsets.iter().filter(is_there).count() {
+            0 => Some(false),
+            count if count == offsets.len() => Some(true),
+            _ => None,
+        }
     }
 
     /// Makes sure that a group has no members, classic or new (KIP-848). A group that does not exist
@@ -181,7 +216,13 @@ fn check_description(code: ErrorCode, message: Option<&str>) -> Result<()> {
     }
 }
 
-async fn commit(connection: &Connection, group: &str, offsets: &[CommittedOffset]) -> Result<()> {
+/// `is_uncertain` is set once an answer that may have been good was lost, or some partitions were refused.
+async fn commit(
+    connection: &Connection,
+    group: &str,
+    offsets: &[CommittedOffset],
+    is_uncertain: &AtomicBool,
+) -> Result<()> {
     let version = connection.version_within::<OffsetCommitRequest>(2, LAST_BY_NAME)?;
     let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
     for commit in offsets {
@@ -202,7 +243,12 @@ async fn commit(connection: &Connection, group: &str, offsets: &[CommittedOffset
         }
     }
     let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
-    let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
+    let answer = connection.send(&request, version, connection.request_timeout()).await?;
+    let was_uncertain = is_uncertain.swap(true, Ordering::Relaxed);
+    let response = answer.await?;
+    let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
+    let mixed = answers.clone().any(|answer| !answer.error_code.is_err());
+    is_uncertain.store(was_uncertain || mixed, Ordering::Relaxed);
     let mut confirmed = HashSet::new();
     for topic in &response.topics {
         for answer in &topic.partitions {

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use kcopy_client::{
-    CommittedOffset, CoordinatorKind, ErrorKind, Target,
+    CommittedOffset, CoordinatorKind, ErrorKind, Persisted, Target,
     wire::{ApiKey, ErrorCode, messages::FindCoordinatorRequest},
 };
 use kcopy_mini_broker::FaultAction;
@@ -71,4 +71,37 @@ async fn requests_of_ones_own_reach_the_coordinator() {
     let address = client.connection(target).await.unwrap().address().to_string();
     let found = &response.coordinators[0];
     assert_eq!(address, format!("{}:{}", found.host, found.port));
+}
+
+/// The outcome of a commit of offset 5 whose answers are lost once, where whatever follows it is refused.
+async fn lost_once(action: FaultAction, then_unreadable: bool) -> (kcopy_client::Result<()>, Option<i64>) {
+    let cluster = in_memory(1).topic("t", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    client.ensure_no_members("g").await.unwrap();
+    inject(&cluster, action, |fault| fault.api(ApiKey::OffsetCommit).times(1)).await;
+    let refused = FaultAction::Error(ErrorCode::UNKNOWN_SERVER_ERROR);
+    inject(&cluster, refused, |fault| fault.api(ApiKey::OffsetCommit).after(1)).await;
+    if then_unreadable {
+        inject(&cluster, FaultAction::Close, |fault| fault.api(ApiKey::OffsetFetch)).await;
+    }
+    let committed = client.commit_offsets("g", &[CommittedOffset::new("t", 0, 5)]).await;
+    (committed, cluster.committed("g", "t", 0).await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_is_read_back() {
+    for action in [FaultAction::CloseAfter, FaultAction::Silence] {
+        let (committed, offset) = lost_once(action, false).await;
+        assert_eq!((committed.is_ok(), offset), (true, Some(5)), "{action:?}");
+    }
+    // It was not done, which is known as well.
+    let (committed, offset) = lost_once(FaultAction::Close, false).await;
+    let error = committed.unwrap_err();
+    assert_eq!((error.code(), offset), (Some(ErrorCode::UNKNOWN_SERVER_ERROR), None));
+    assert_eq!(error.persisted(), Persisted::No);
+    // Nobody can tell.
+    let (committed, offset) = lost_once(FaultAction::CloseAfter, true).await;
+    let error = committed.unwrap_err();
+    assert_eq!((error.code(), offset), (Some(ErrorCode::UNKNOWN_SERVER_ERROR), Some(5)));
+    assert_eq!(error.persisted(), Persisted::Maybe);
 }

@@ -20,7 +20,7 @@ use crate::properties::{ClientProperties, IsolationLevel, OffsetReset, Scope};
 /// Ends at the partitions' ends as they are when it starts. With a group it starts at the group's committed
 /// offsets, and commits after everything is written, flushed and taken by the reader.
 ///
-/// A signal ends it at once, with failure and without a commit. One that its caller ignores stays ignored, as SIGINT
+/// A signal ends it at once, with failure, and nothing is committed but what is already on its way. One that its caller ignores stays ignored, as SIGINT
 /// does in what a script starts with & (called kcat, it ends by SIGINT and SIGTERM even then).
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
@@ -41,7 +41,7 @@ pub(super) struct ConsumeArgs {
     /// Where to stop, likewise [default: end]
     #[arg(long, env = "KCOPY_UNTIL", value_name = "POSITION", allow_hyphen_values = true)]
     until: Option<String>,
-    /// Go on at the end and wait for new records
+    /// Go on at the end and wait for new records; partitions and topics that come later are for the next run
     #[arg(short, long, env = "KCOPY_FOLLOW")]
     follow: bool,
     /// Stop after so many records, those that are skipped (--on-error) among them

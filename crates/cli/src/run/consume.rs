@@ -1,15 +1,13 @@
 //! Kafka to standard output.
 
 use std::{
-    collections::HashMap,
     io::{IsTerminal, Write},
     time::Duration,
 };
 
 use kcopy_client::{
     Client, CommittedOffset, Consumer, ConsumerConfig, Error, ErrorKind, Event, FetchedBatch, IsolationLevel,
-    PartitionRange, TryNext,
-    wire::{Str, records::Record},
+    PartitionRange, Persisted, TryNext, wire::records::Record,
 };
 use kcopy_format::{
     FormatError,
@@ -19,9 +17,10 @@ use tokio::time::Instant;
 
 use super::{
     failure::Failure,
-    positions::{self, Committed, Positions},
+    partitions::{Partitions, TimedStop},
+    positions,
     progress::Progress,
-    report::{PartitionReport, Report},
+    report::Report,
     session::{Network, Session},
     written::Written,
 };
@@ -37,7 +36,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Reads what the plan says and writes it to standard output.
 ///
 /// # Errors
-/// Anything that was asked for and not delivered; nothing is committed then.
+/// Anything that was asked for and not delivered. Nothing is committed then, unless the error says that it may be.
 pub(super) fn run(plan: &Consume) -> Result<(), Failure> {
     let mut report = Report::new(plan);
     let ended = run_reporting(plan, &mut report);
@@ -148,7 +147,14 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
     if plan.common.quiet() || plan.isolation == properties::IsolationLevel::ReadUncommitted {
         return;
     }
-    for range in ranges.iter().filter(|range| range.last_stable_offset < range.high_watermark) {
+    let is_held_back = |range: &&PartitionRange| {
+        let is_wanted = match plan.stop {
+            Some(Stop::Offset(offset)) => offset > range.last_stable_offset,
+            _ => range.end.is_none_or(|end| end >= range.last_stable_offset),
+        };
+        is_wanted && range.last_stable_offset < range.high_watermark
+    };
+    for range in ranges.iter().filter(is_held_back) {
         say!(
             "% {} [{}]: an open transaction holds back what follows offset {}: the log goes on to {}",
             range.topic,
@@ -156,100 +162,6 @@ fn tell_what_is_held_back(plan: &Consume, ranges: &[PartitionRange]) {
             range.last_stable_offset,
             range.high_watermark
         );
-    }
-}
-
-/// Where each partition is.
-#[derive(Default)]
-struct Partitions {
-    ranges: Vec<PartitionRange>,
-    /// Of each: the records that were written.
-    done: Vec<u64>,
-    index: HashMap<(Str, i32), usize>,
-    /// The next offset of each, with the leader epoch of what is before it: what may be committed once all before it is written.
-    next: Vec<CommittedOffset>,
-    committed: Committed,
-    /// Of each.
-    stops: Vec<TimedStop>,
-    open: usize,
-}
-
-/// Whether a partition ends at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TimedStop {
-    /// It does not, or nothing of that time is there and it ends where the log does.
-    None,
-    /// Nothing of that time has come yet.
-    Awaited,
-    /// At an offset that is known, with records behind it.
-    Known,
-    Reached,
-}
-
-impl Partitions {
-    fn new(positions: Positions, is_timed: bool) -> Partitions {
-        let ranges = &positions.ranges;
-        let key = |range: &PartitionRange| (range.topic.clone(), range.partition);
-        Partitions {
-            index: ranges.iter().enumerate().map(|(at, range)| (key(range), at)).collect(),
-            next: ranges
-                .iter()
-                .map(|range| CommittedOffset {
-                    leader_epoch: range.last_epoch,
-                    ..CommittedOffset::new(range.topic.clone(), range.partition, range.start)
-                })
-                .collect(),
-            committed: positions.committed,
-            stops: ranges
-                .iter()
-                .map(|range| match range.end {
-                    None if is_timed => TimedStop::Awaited,
-                    Some(end) if is_timed && end < range.last_stable_offset => TimedStop::Known,
-                    _ => TimedStop::None,
-                })
-                .collect(),
-            open: ranges.len(),
-            done: vec![0; ranges.len()],
-            ranges: positions.ranges,
-        }
-    }
-
-    fn advance(&mut self, topic: &Str, partition: i32, offset: i64, records: u64, epoch: Option<i32>) {
-        if let Some(at) = self.index.get(&(topic.clone(), partition)) {
-            let next = &mut self.next[*at];
-            next.offset = offset.max(next.offset);
-            next.leader_epoch = epoch.max(next.leader_epoch);
-            self.done[*at] += records;
-        }
-    }
-
-    /// Whether there is something to read, and nothing of it has come.
-    fn are_untouched(&self) -> bool {
-        let mut unread =
-            self.ranges.iter().zip(&self.next).filter(|(range, _)| range.end > Some(range.start));
-        let is_untouched = |(range, next): (&PartitionRange, &CommittedOffset)| next.offset == range.start;
-        unread.next().is_some_and(is_untouched) && unread.all(is_untouched)
-    }
-
-    fn stop_of(&mut self, topic: &Str, partition: i32) -> Option<&mut TimedStop> {
-        self.index.get(&(topic.clone(), partition)).map(|at| &mut self.stops[*at])
-    }
-
-    /// Whether all have come to their time.
-    fn have_stopped(&self) -> bool {
-        self.stops.iter().all(|stop| *stop == TimedStop::Reached)
-    }
-
-    fn into_reports(self) -> Vec<PartitionReport> {
-        let parts = self.ranges.into_iter().zip(self.next).zip(self.done);
-        parts
-            .map(|((range, next), records)| PartitionReport {
-                range,
-                next_offset: next.offset,
-                leader_epoch: next.leader_epoch,
-                records,
-            })
-            .collect()
     }
 }
 
@@ -293,6 +205,9 @@ impl Run<'_> {
                 TryNext::Waiting => {
                     if is_prompt {
                         self.stdout.flush().map_err(Failure::writing)?;
+                    }
+                    if follows && self.plan.partitions.is_none() {
+                        self.tell_growth();
                     }
                     match self.wait(next_commit)? {
                         Waited::Event(event) => event,
@@ -343,6 +258,17 @@ impl Run<'_> {
                 Err(out_of_time(self.plan, "any of the records had come that are there to be read"))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn tell_growth(&mut self) {
+        if self.plan.common.quiet() {
+            return;
+        }
+        for (topic, known, count) in self.partitions.take_growth(&self.client.metadata()) {
+            say!(
+                "% topic {topic} has {count} partitions by now: those from {known} on are left to the next run"
+            );
         }
     }
 
@@ -502,7 +428,15 @@ impl Run<'_> {
 
     /// Commits where each partition is, once all before it is written and taken by the reader.
     fn commit(&mut self) -> Result<(), Failure> {
-        Ok(self.try_commit()??)
+        let Err(error) = self.try_commit()? else { return Ok(()) };
+        Err(match (&self.plan.group, error.persisted()) {
+            (Some(group), Persisted::Maybe) => Failure::Told(format!(
+                "{error}; the offsets may have been committed all the same: see what group {} has before the next run, \
+                 which begins there",
+                group.id
+            )),
+            _ => error.into(),
+        })
     }
 
     /// As [`Run::commit`], but another one follows: what a lost broker did not take now, it takes then. How long it may

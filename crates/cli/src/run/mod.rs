@@ -5,6 +5,7 @@ mod consume;
 mod exact;
 mod failure;
 mod metadata;
+mod partitions;
 mod positions;
 mod print;
 mod produce;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use kcopy_wire::ErrorCode;
 
-use crate::error::Error;
+use crate::error::{Error, Persisted};
 
 /// What a broker says of one record of a refused batch (KIP-467).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,12 @@ pub struct DeliveryFailure {
 impl fmt::Display for DeliveryFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let records = if self.record_count == 1 { "record" } else { "records" };
-        write!(f, "{} {records} for {} [{}]: {}", self.record_count, self.topic, self.partition, self.error)
+        write!(f, "{} {records} for {} [{}]: {}", self.record_count, self.topic, self.partition, self.error)?;
+        match (self.error.persisted(), self.record_count) {
+            (Persisted::Maybe, 1) => f.write_str("; it may have been written all the same"),
+            (Persisted::Maybe, _) => f.write_str("; they may have been written all the same"),
+            _ => Ok(()),
+        }
     }
 }
 
