@@ -38,7 +38,7 @@ pub(super) struct ConsumeArgs {
     /// [default: beginning, with a group committed]
     #[arg(long, env = "KCOPY_FROM", value_name = "POSITION", allow_hyphen_values = true)]
     from: Option<String>,
-    /// Where to stop, likewise [default: end]
+    /// Where to stop, likewise, and not beyond the end but with --follow [default: end]
     #[arg(long, env = "KCOPY_UNTIL", value_name = "POSITION", allow_hyphen_values = true)]
     until: Option<String>,
     /// Go on at the end and wait for new records; partitions and topics that come later are for the next run
