@@ -52,6 +52,37 @@ impl Log {
     }
 }
 
+#[test]
+fn a_group_is_told_of_a_cut_also_where_the_log_ends_where_it_ended_before() {
+    for end in [10, 12] {
+        let log = Log::new();
+        let bootstrap = log.cluster.bootstrap_servers();
+        let consume = || {
+            let arguments = ["consume", TOPIC, "--group", "g", "-b", &bootstrap];
+            kcopy_tests::run(program("kcopy").args(arguments))
+        };
+        let kcat = || {
+            let arguments =
+                ["-C", "-t", TOPIC, "-e", "-q", "-o", "stored", "-X", "group.id=h", "-b", &bootstrap];
+            kcopy_tests::run(program("kcat").args(arguments))
+        };
+        log.write(0..10);
+        assert_eq!(consume().expect_success().lines().len(), 10);
+        assert_eq!(kcat().expect_success().lines().len(), 10);
+        // Nothing was cut, and nothing has come.
+        log.lose_from(10);
+        assert!(consume().expect_success().stdout.is_empty());
+        log.lose_from(5);
+        log.write(5..end);
+        for output in [consume(), kcat()] {
+            let output = output.expect_code(1);
+            let text =
+                "the log was cut short at 5 and written anew from there, and offset 10 is the next to read";
+            assert!(output.stderr.contains(text), "{end}: {}", output.stderr);
+        }
+    }
+}
+
 /// Both ways, with a table each.
 struct Ways {
     loading: Loading,

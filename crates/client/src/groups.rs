@@ -4,17 +4,17 @@
 mod tests;
 
 use std::{
-    collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use kcopy_wire::{
-    ApiKey, ErrorCode, Str,
+    ApiKey, ErrorCode, Str, Uuid,
     messages::{
         ConsumerGroupDescribeRequest, DescribeGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
         OffsetFetchResponse,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_commit_response::OffsetCommitResponseTopic,
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics},
     },
 };
@@ -28,14 +28,17 @@ use crate::{
 
 /// How long a commit whose answer was lost is looked for.
 const READ_BACK: Duration = Duration::from_secs(5);
-/// The last version that names topics by name; the next one only by id.
+/// The last version of OffsetCommit and OffsetFetch that names topics by name; the next one only by id (KIP-848).
 const LAST_BY_NAME: i16 = 9;
+const FIRST_BY_ID: i16 = 10;
 
 /// An offset that a group has committed, or shall commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
     /// The topic.
     pub topic: Str,
+    /// The id of the topic that was read, if it is known: the offset is not committed to another one of that name.
+    pub topic_id: Option<Uuid>,
     /// The partition.
     pub partition: i32,
     /// The next offset to read.
@@ -49,7 +52,14 @@ pub struct CommittedOffset {
 impl CommittedOffset {
     /// A position to commit.
     pub fn new(topic: impl Into<Str>, partition: i32, offset: i64) -> CommittedOffset {
-        CommittedOffset { topic: topic.into(), partition, offset, leader_epoch: None, metadata: None }
+        CommittedOffset {
+            topic: topic.into(),
+            topic_id: None,
+            partition,
+            offset,
+            leader_epoch: None,
+            metadata: None,
+        }
     }
 }
 
@@ -93,7 +103,7 @@ impl Client {
         }
         let is_uncertain = &AtomicBool::new(false);
         let committed = self.at_coordinator("committing offsets", group, |connection| async move {
-            commit(&connection, group, offsets, is_uncertain).await
+            self.commit(&connection, group, offsets, is_uncertain).await
         });
         match committed.await {
             Err(error) if is_uncertain.load(Ordering::Relaxed) => {
@@ -216,64 +226,102 @@ fn check_description(code: ErrorCode, message: Option<&str>) -> Result<()> {
     }
 }
 
-/// `is_uncertain` is set once an answer that may have been good was lost, or some partitions were refused.
-async fn commit(
-    connection: &Connection,
-    group: &str,
-    offsets: &[CommittedOffset],
-    is_uncertain: &AtomicBool,
-) -> Result<()> {
-    let version = connection.version_within::<OffsetCommitRequest>(2, LAST_BY_NAME)?;
-    let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
-    for commit in offsets {
-        let partition = OffsetCommitRequestPartition {
-            partition_index: commit.partition,
-            committed_offset: commit.offset,
-            committed_leader_epoch: commit.leader_epoch.unwrap_or(-1),
-            committed_metadata: Some(commit.metadata.clone().unwrap_or_default()),
-            ..Default::default()
-        };
-        match topics.iter_mut().find(|topic| topic.name == commit.topic) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(OffsetCommitRequestTopic {
-                name: commit.topic.clone(),
-                partitions: vec![partition],
+impl Client {
+    /// `is_uncertain` is set once an answer that may have been good was lost, or some partitions were refused.
+    async fn commit(
+        &self,
+        connection: &Connection,
+        group: &str,
+        offsets: &[CommittedOffset],
+        is_uncertain: &AtomicBool,
+    ) -> Result<()> {
+        let has_ids = offsets.iter().all(|offset| offset.topic_id.is_some());
+        let most = if has_ids { FIRST_BY_ID } else { LAST_BY_NAME };
+        let version = connection.version_within::<OffsetCommitRequest>(2, most)?;
+        if version < FIRST_BY_ID {
+            self.check_ids(offsets).await?;
+        }
+        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+        for commit in offsets {
+            let partition = OffsetCommitRequestPartition {
+                partition_index: commit.partition,
+                committed_offset: commit.offset,
+                committed_leader_epoch: commit.leader_epoch.unwrap_or(-1),
+                committed_metadata: Some(commit.metadata.clone().unwrap_or_default()),
                 ..Default::default()
-            }),
-        }
-    }
-    let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
-    let answer = connection.send(&request, version, connection.request_timeout()).await?;
-    let was_uncertain = is_uncertain.swap(true, Ordering::Relaxed);
-    let response = answer.await?;
-    let answers = response.topics.iter().flat_map(|topic| &topic.partitions);
-    let mixed = answers.clone().any(|answer| !answer.error_code.is_err());
-    is_uncertain.store(was_uncertain || mixed, Ordering::Relaxed);
-    let mut confirmed = HashSet::new();
-    for topic in &response.topics {
-        for answer in &topic.partitions {
-            let error = match answer.error_code {
-                ErrorCode::NONE => {
-                    confirmed.insert((&*topic.name, answer.partition_index));
-                    continue;
-                }
-                ErrorCode::UNKNOWN_MEMBER_ID
-                | ErrorCode::ILLEGAL_GENERATION
-                | ErrorCode::STALE_MEMBER_EPOCH => has_members("the group has members"),
-                code => Error::broker(code),
             };
-            let error = error.with_partition(&topic.name, answer.partition_index);
-            return Err(error.with_api(ApiKey::OffsetCommit, Some(version)));
+            match topics.iter_mut().find(|topic| topic.name == commit.topic) {
+                Some(topic) => topic.partitions.push(partition),
+                None => topics.push(OffsetCommitRequestTopic {
+                    name: commit.topic.clone(),
+                    topic_id: commit.topic_id.unwrap_or_default(),
+                    partitions: vec![partition],
+                    ..Default::default()
+                }),
+            }
         }
-    }
-    for CommittedOffset { topic, partition, .. } in offsets {
-        if !confirmed.contains(&(&**topic, *partition)) {
-            let error =
-                Error::protocol("the answer leaves the partition out").with_partition(topic, *partition);
-            return Err(error.with_api(ApiKey::OffsetCommit, Some(version)));
+        let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
+        let answer = connection.send(&request, version, connection.request_timeout()).await?;
+        let was_uncertain = is_uncertain.swap(true, Ordering::Relaxed);
+        let response = answer.await?;
+        let mut answers = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let mixed = answers.any(|answer| !answer.error_code.is_err());
+        is_uncertain.store(was_uncertain || mixed, Ordering::Relaxed);
+        let context = |error: Error, offset: &CommittedOffset| {
+            let error = error.with_partition(&offset.topic, offset.partition);
+            error.with_api(ApiKey::OffsetCommit, Some(version))
+        };
+        for offset in offsets {
+            let is_meant = |topic: &&OffsetCommitResponseTopic| match version {
+                FIRST_BY_ID.. => Some(topic.topic_id) == offset.topic_id,
+                _ => topic.name == offset.topic,
+            };
+            let partitions = response.topics.iter().filter(is_meant).flat_map(|topic| &topic.partitions);
+            let answer = partitions.into_iter().find(|answer| answer.partition_index == offset.partition);
+            let code = answer.map(|answer| answer.error_code);
+            let error = match code {
+                Some(ErrorCode::NONE) => continue,
+                None => Error::protocol("the answer leaves the partition out"),
+                Some(
+                    ErrorCode::UNKNOWN_MEMBER_ID
+                    | ErrorCode::ILLEGAL_GENERATION
+                    | ErrorCode::STALE_MEMBER_EPOCH,
+                ) => has_members("the group has members"),
+                Some(code @ ErrorCode::UNKNOWN_TOPIC_ID) => {
+                    // Either the coordinator has not heard of it yet, or it is gone.
+                    self.check_ids(offsets).await?;
+                    Error::broker(code)
+                }
+                Some(code) => Error::broker(code),
+            };
+            return Err(context(error, offset));
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Makes sure that the topics are still those that were read: an offset means something else in another one.
+    async fn check_ids(&self, offsets: &[CommittedOffset]) -> Result<()> {
+        let mut topics: Vec<&str> =
+            offsets.iter().filter(|offset| offset.topic_id.is_some()).map(|offset| &*offset.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let metadata = self.refresh_metadata(&topics, self.metadata().generation).await?;
+        for offset in offsets {
+            let Some(read) = offset.topic_id else { continue };
+            let now = metadata.topic(&offset.topic).and_then(|topic| topic.id);
+            if let Some(now) = now.filter(|now| *now != read) {
+                let message = format!(
+                    "the topic was deleted and created again since it was read: its id was {read} and is {now}"
+                );
+                let error = Error::new(ErrorKind::InvalidInput, message);
+                return Err(error.with_partition(&offset.topic, offset.partition));
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn fetch_offsets(
@@ -330,6 +378,7 @@ fn offsets_of(response: OffsetFetchResponse) -> Result<Vec<CommittedOffset>> {
             if offset >= 0 {
                 offsets.push(CommittedOffset {
                     topic: topic.detach(),
+                    topic_id: None,
                     partition,
                     offset,
                     leader_epoch: (epoch >= 0).then_some(epoch),

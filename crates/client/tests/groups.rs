@@ -105,3 +105,32 @@ async fn a_commit_whose_answer_is_lost_is_read_back() {
     assert_eq!((error.code(), offset), (Some(ErrorCode::UNKNOWN_SERVER_ERROR), Some(5)));
     assert_eq!(error.persisted(), Persisted::Maybe);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_is_not_committed_to_another_topic_of_the_same_name() {
+    let cluster = in_memory(1).topic("t", 1).topic("u", 1).start().await.unwrap();
+    let client = client(&cluster).await;
+    let id = |topic: &'static str| {
+        let client = client.clone();
+        async move { client.refresh_metadata(&[topic], 0).await.unwrap().topic(topic).unwrap().id }
+    };
+    let mut offset = CommittedOffset { topic_id: id("t").await, ..CommittedOffset::new("t", 0, 5) };
+    assert!(offset.topic_id.is_some());
+    client.commit_offsets("g", std::slice::from_ref(&offset)).await.unwrap();
+    assert_eq!(cluster.committed("g", "t", 0).await.unwrap(), Some(5));
+
+    client.admin().delete_topics(&["t".into()]).await.unwrap()[0].as_ref().unwrap();
+    cluster.create_topic("t", 1).await.unwrap();
+    offset.offset = 6;
+    // By ids where all are known, else by name.
+    for others in [vec![], vec![CommittedOffset::new("u", 0, 1)]] {
+        let offsets = [vec![offset.clone()], others].concat();
+        let error = client.commit_offsets("g", &offsets).await.unwrap_err();
+        assert!(error.message().contains("deleted and created again since it was read"), "{error}");
+        assert_eq!((error.topic(), error.partition()), (Some("t"), Some(0)));
+        assert_ne!(cluster.committed("g", "t", 0).await.unwrap(), Some(6));
+    }
+    offset.topic_id = id("t").await;
+    client.commit_offsets("g", &[offset]).await.unwrap();
+    assert_eq!(cluster.committed("g", "t", 0).await.unwrap(), Some(6));
+}

@@ -50,6 +50,7 @@ impl Partitions {
                 .iter()
                 .map(|range| CommittedOffset {
                     leader_epoch: range.last_epoch,
+                    topic_id: positions.topic_ids.get(&range.topic).copied(),
                     ..CommittedOffset::new(range.topic.clone(), range.partition, range.start)
                 })
                 .collect(),

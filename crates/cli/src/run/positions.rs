@@ -6,9 +6,9 @@ use std::{
 };
 
 use kcopy_client::{
-    Assignment, Client, CommittedOffset, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange,
-    StartOffset, Topic,
-    wire::{ErrorCode, Str},
+    Assignment, Client, CommittedOffset, ConsumerConfig, EndOffset, EpochQuery, Error, ErrorKind,
+    PartitionRange, StartOffset, Topic,
+    wire::{ErrorCode, Str, Uuid},
 };
 use regex_lite::Regex;
 
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Positions {
     /// The partitions, in the order of the topics.
     pub ranges: Vec<PartitionRange>,
+    /// The ids of the topics.
+    pub topic_ids: HashMap<Str, Uuid>,
     /// What the group had committed.
     pub committed: Committed,
 }
@@ -95,7 +97,11 @@ pub(super) async fn find(
             range.last_epoch = epoch;
         }
     }
-    Ok(Positions { ranges, committed })
+    if plan.exact.starts.is_empty() && !plan.exact.accept_loss {
+        check_empty(client, &ranges).await?;
+    }
+    let topic_ids = topics.iter().filter_map(|topic| Some((topic.name.clone(), topic.id?))).collect();
+    Ok(Positions { ranges, topic_ids, committed })
 }
 
 async fn topics(plan: &Consume, client: &Client) -> Result<Vec<Arc<Topic>>, Failure> {
@@ -234,6 +240,31 @@ fn end(plan: &Consume, range: &PartitionRange, committed: Option<&CommittedOffse
         End::Pinned => Some(stop.map_or(log_end, |stop| stop.min(log_end))),
         End::Follow => stop,
     }
+}
+
+/// Where nothing is fetched nobody would notice that the log was cut short and has grown to the same end again.
+async fn check_empty(client: &Client, ranges: &[PartitionRange]) -> Result<(), Error> {
+    let is_empty = |range: &&PartitionRange| range.end == Some(range.start);
+    let (ranges, queries): (Vec<&PartitionRange>, Vec<EpochQuery>) = ranges
+        .iter()
+        .filter(is_empty)
+        .filter_map(|range| {
+            Some((range, EpochQuery::new(range.topic.clone(), range.partition, range.last_epoch?)))
+        })
+        .unzip();
+    if queries.is_empty() {
+        return Ok(());
+    }
+    for (range, answer) in ranges.into_iter().zip(client.epoch_ends(&queries).await?) {
+        let Some(end) = answer?.filter(|end| end.end_offset < range.start) else { continue };
+        let message = format!(
+            "the log was cut short at {} and written anew from there, and offset {} is the next to read",
+            end.end_offset, range.start
+        );
+        let error = Error::broker_with_message(ErrorCode::OFFSET_OUT_OF_RANGE, Some(&message));
+        return Err(error.with_partition(&range.topic, range.partition));
+    }
+    Ok(())
 }
 
 /// The leader epoch that was committed with the offset that reading starts at.
