@@ -36,7 +36,7 @@ fn the_programs_name_chooses_the_grammar() {
         ("kafka-topics.sh", &["--list"], 1, "", "--bootstrap-server must be specified\n"),
         ("kcopy", &["--version"], 0, "kcopy ", ""),
         ("kcopy", &["-C"], 1, "", "Error: -b <broker,..> missing\n\nUsage: kcopy <options>"),
-        ("kcopy", &["consum"], 2, "", "error: unrecognized subcommand 'consum'"),
+        ("kcopy", &["consum"], 2, "", "kcopy: error: unrecognized subcommand 'consum'"),
         ("kcopy", &[], 2, "", "Examples:\n"),
     ] {
         let link = folder.path().join(name);
