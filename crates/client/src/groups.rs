@@ -4,6 +4,7 @@
 mod tests;
 
 use std::{
+    collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -359,7 +360,47 @@ async fn fetch_offsets(
         request.topics = topics.map(|topics| topics.into_iter().map(older).collect());
     }
     let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
-    offsets_of(response).map_err(|error| error.with_api(ApiKey::OffsetFetch, Some(version)))
+    check_answered(&response, group, partitions)
+        .and_then(|()| offsets_of(response))
+        .map_err(|error| error.with_api(ApiKey::OffsetFetch, Some(version)))
+}
+
+/// Makes sure that each partition is answered, and once: one without an answer is not one without a commit.
+fn check_answered(
+    response: &OffsetFetchResponse,
+    group: &str,
+    partitions: Option<&[(Str, i32)]>,
+) -> Result<()> {
+    let mut answered = HashSet::new();
+    let mut take = |topic: &Str, partition: i32| match answered.insert((topic.clone(), partition)) {
+        true => Ok(()),
+        false => {
+            Err(Error::protocol("the answer names the partition twice").with_partition(topic, partition))
+        }
+    };
+    let mut failed = response.error_code.is_err();
+    for topic in &response.topics {
+        topic.partitions.iter().try_for_each(|p| take(&topic.name, p.partition_index))?;
+    }
+    for answer in &response.groups {
+        if *answer.group_id != *group {
+            return Err(Error::protocol(format!("the answer is about group {}", answer.group_id)));
+        }
+        failed |= answer.error_code.is_err();
+        for topic in &answer.topics {
+            topic.partitions.iter().try_for_each(|p| take(&topic.name, p.partition_index))?;
+        }
+    }
+    // The error says more.
+    if failed {
+        return Ok(());
+    }
+    match partitions.unwrap_or_default().iter().find(|asked| !answered.contains(*asked)) {
+        None => Ok(()),
+        Some((topic, partition)) => {
+            Err(Error::protocol("the answer leaves the partition out").with_partition(topic, *partition))
+        }
+    }
 }
 
 /// Flattens the two shapes of the answer.

@@ -1,6 +1,6 @@
 //! What the driver makes of answers.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use kcopy_wire::{
     ApiKey, ErrorCode, Str,
@@ -124,10 +124,10 @@ impl Driver {
         broker.session.accept(response.session_id);
         broker.backoff.reset();
         let endpoints = std::mem::take(&mut response.node_endpoints);
+        let throttled = response.throttle_time_ms > 0;
+        let (events, is_of_use) = self.take_topics(place, response.responses, &endpoints)?;
         // Whoever is over a quota gets an empty answer, with the time to wait (KIP-219).
-        let is_empty = brings_nothing(&response) && response.throttle_time_ms <= 0;
-        let events = self.take_topics(place, response.responses, &endpoints)?;
-        self.judge(place, is_empty, now);
+        self.judge(place, !is_of_use && !throttled, now);
         // The next fetch goes out before anybody looks at the records.
         self.advance_broker(place, now)?;
         self.deliver(events).await;
@@ -185,17 +185,20 @@ impl Driver {
         }
     }
 
+    /// Says as well whether there was anything in it to go by.
     fn take_topics(
         &mut self,
         place: Place,
         topics: Vec<FetchableTopicResponse>,
         endpoints: &[NodeEndpoint],
-    ) -> Result<Vec<RawEvent>> {
+    ) -> Result<(Vec<RawEvent>, bool)> {
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
         let size = partitions.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum();
         // Dropped at once if no batch of the answer is handed out.
         let held = self.budget.hold(size);
         let mut events = Vec::new();
+        let mut is_of_use = false;
+        let mut seen = HashSet::new();
         for topic in topics {
             for data in topic.partitions {
                 let found = if topic.topic_id.is_zero() {
@@ -208,9 +211,14 @@ impl Driver {
                         format!("a fetch brought partition {} which was not asked for", data.partition_index);
                     return Err(Error::protocol(message).with_topic(&topic.topic));
                 };
+                if !seen.insert(at) {
+                    let message = format!("a fetch brought partition {} twice", data.partition_index);
+                    return Err(Error::protocol(message).with_topic(&topic.topic));
+                }
                 let partition = &self.partitions[at];
                 // It has moved meanwhile, or waits for something else: what was sent is fetched again.
                 if partition.owner == Some(place) && partition.phase == Phase::Active {
+                    is_of_use |= !brings_nothing(&data);
                     if size > 0 && data.error_code == ErrorCode::NONE {
                         self.partitions[at].recover();
                     }
@@ -218,7 +226,7 @@ impl Driver {
                 }
             }
         }
-        Ok(events)
+        Ok((events, is_of_use))
     }
 
     fn take_partition(
@@ -413,14 +421,12 @@ pub(super) fn may_pass(error: &Error) -> bool {
     error.is_retriable() || error.code() == Some(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
 
-/// Whether an answer has neither records nor anything else to go by.
-fn brings_nothing(response: &FetchResponse) -> bool {
-    response.responses.iter().flat_map(|topic| &topic.partitions).all(|data| {
-        data.records.as_ref().is_none_or(|records| records.is_empty())
-            && !data.error_code.is_err()
-            && data.diverging_epoch.epoch < 0
-            && data.preferred_read_replica < 0
-    })
+/// Whether there are neither records nor anything else to go by.
+fn brings_nothing(data: &PartitionData) -> bool {
+    data.records.as_ref().is_none_or(|records| records.is_empty())
+        && !data.error_code.is_err()
+        && data.diverging_epoch.epoch < 0
+        && data.preferred_read_replica < 0
 }
 
 /// KIP-219: the broker has answered at once, and the client waits.

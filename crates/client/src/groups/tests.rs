@@ -146,6 +146,36 @@ async fn what_the_answer_leaves_out_is_not_committed() {
 }
 
 #[test]
+fn each_partition_is_answered_once() {
+    let asked = [("t".into(), 0), ("t".into(), 1)];
+    let check = |partitions: &[i32], group: &str, error_code| {
+        let answer =
+            |index: &i32| OffsetFetchResponsePartitions { partition_index: *index, ..Default::default() };
+        let topic = OffsetFetchResponseTopics {
+            name: "t".into(),
+            partitions: partitions.iter().map(answer).collect(),
+            ..Default::default()
+        };
+        let group = OffsetFetchResponseGroup {
+            group_id: group.into(),
+            topics: vec![topic],
+            error_code,
+            ..Default::default()
+        };
+        let response = OffsetFetchResponse { groups: vec![group], ..Default::default() };
+        check_answered(&response, "g", Some(&asked)).map_err(|error| error.message().to_owned())
+    };
+    assert_eq!(check(&[1, 0], "g", ErrorCode::NONE), Ok(()));
+    // What nobody asked for is no harm.
+    assert_eq!(check(&[0, 1, 2], "g", ErrorCode::NONE), Ok(()));
+    assert_eq!(check(&[0, 7], "g", ErrorCode::NONE), Err("the answer leaves the partition out".into()));
+    assert_eq!(check(&[0, 1, 0], "g", ErrorCode::NONE), Err("the answer names the partition twice".into()));
+    assert_eq!(check(&[0, 1], "h", ErrorCode::NONE), Err("the answer is about group h".into()));
+    // An error of the whole is told as that.
+    assert_eq!(check(&[], "g", ErrorCode::NOT_COORDINATOR), Ok(()));
+}
+
+#[test]
 fn a_committed_offset_that_cannot_be_is_not_none() {
     let answered = |committed_offset| {
         let partition = OffsetFetchResponsePartitions { committed_offset, ..Default::default() };

@@ -105,6 +105,41 @@ async fn sessions_that_the_broker_forgets_are_begun_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_about_another_partition_do_not_stand_for_those_that_are_due() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let client = serving(move |_| {
+        *count.lock().unwrap() += 1;
+        Some(fetched(1, data(&[plain(0..3)], &[])))
+    });
+    let unreachable_timeout = std::time::Duration::from_secs(10);
+    let config = ConsumerConfig { unreachable_timeout, ..ConsumerConfig::default() };
+    // Both in the same fetch, as where data is waited for.
+    let waiting = PartitionRange { high_watermark: 2, last_stable_offset: 2, ..range(3) };
+    let other = PartitionRange { partition: 1, ..range(3) };
+    let mut consumer = client.consume(vec![waiting, other], config).unwrap();
+    let error = loop {
+        match consumer.next().await {
+            Ok(event) => assert!(event.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.partition(), Some(0));
+    assert!(error.message().contains("the broker sends no records from offset 0 on"), "{error}");
+    assert!(*asked.lock().unwrap() < 40);
+
+    let client = serving(|_| {
+        let mut answer = fetched(0, data(&[plain(0..1)], &[]));
+        let again = answer.responses[0].partitions[0].clone();
+        answer.responses[0].partitions.push(again);
+        Some(answer)
+    });
+    let mut consumer = client.consume(vec![range(4)], ConsumerConfig::default()).unwrap();
+    let error = consumer.next().await.unwrap_err();
+    assert!(error.message().contains("a fetch brought partition 0 twice"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_never_knows_a_session_is_waited_for_no_longer_than_others() {
     for code in [ErrorCode::FETCH_SESSION_ID_NOT_FOUND, ErrorCode::INVALID_FETCH_SESSION_EPOCH] {
         let client = serving(move |_| Some(FetchResponse { error_code: code, ..Default::default() }));
