@@ -10,7 +10,15 @@ use std::{
 
 use kcopy_mini_broker::{Fault, FaultAction, MiniCluster};
 use kcopy_tests::{Broker, Running, program, run, run_with};
-use kcopy_wire::{ApiKey, ErrorCode};
+use kcopy_wire::{
+    ApiKey, ErrorCode,
+    frame::{encode_response, peek_request},
+    messages::{
+        ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse,
+        api_versions_response::ApiVersion,
+        metadata_response::{MetadataResponseBroker, MetadataResponseTopic},
+    },
+};
 
 #[test]
 fn a_broker_that_cannot_be_reached_is_told_of_once_while_it_is_tried_again() {
@@ -277,4 +285,58 @@ fn records_that_may_be_in_the_log_are_told_as_that() {
     inject(FaultAction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     let stderr = produce();
     assert!(stderr.contains("TOPIC_AUTHORIZATION_FAILED") && !stderr.contains("may have been"), "{stderr}");
+}
+
+/// Answers each connection's ApiVersions, and all else with metadata of the topic `t` that has no partitions.
+fn without_partitions(listener: &TcpListener) {
+    let port = i32::from(listener.local_addr().expect("an address").port());
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("a connection");
+        loop {
+            let mut length = [0; 4];
+            if stream.read_exact(&mut length).is_err() {
+                break;
+            }
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut body).expect("a request");
+            let (key, version, id) = peek_request(&body.into()).expect("a header");
+            let answer = if key == ApiKey::ApiVersions as i16 {
+                let range = |api_key: ApiKey, version| ApiVersion {
+                    api_key: api_key as i16,
+                    min_version: version,
+                    max_version: version,
+                    ..Default::default()
+                };
+                let api_keys = vec![range(ApiKey::ApiVersions, 0), range(ApiKey::Metadata, 9)];
+                let response = ApiVersionsResponse { api_keys, ..Default::default() };
+                encode_response::<ApiVersionsRequest>(&response, version, id)
+            } else {
+                let broker = MetadataResponseBroker {
+                    node_id: 1,
+                    host: "127.0.0.1".into(),
+                    port,
+                    ..Default::default()
+                };
+                let topic = MetadataResponseTopic { name: Some("t".into()), ..Default::default() };
+                let response =
+                    MetadataResponse { brokers: vec![broker], topics: vec![topic], ..Default::default() };
+                encode_response::<MetadataRequest>(&response, version, id)
+            };
+            stream.write_all(&answer.expect("an answer").to_bytes()).expect("sent");
+        }
+    }
+}
+
+#[test]
+fn a_topic_without_partitions_is_not_an_empty_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let bootstrap = listener.local_addr().expect("its address").to_string();
+    std::thread::spawn(move || without_partitions(&listener));
+    for arguments in
+        [&["consume", "t", "--timeout", "400ms", "-b"][..], &["-C", "-e", "-m", "1", "-t", "t", "-b"]]
+    {
+        let output = run(program("kcopy").args(arguments).arg(&bootstrap)).expect_code(1);
+        let text = "the broker's answer has no partitions of the topic";
+        assert!(output.stderr.contains(text), "{}", output.stderr);
+    }
 }

@@ -157,6 +157,9 @@ async fn existing(client: &Client, names: &[&str]) -> Result<Vec<Arc<Topic>>, Er
         for name in names {
             let error = match metadata.topic(name) {
                 Some(topic) => match topic.error {
+                    None if topic.partitions.is_empty() => {
+                        Error::new(ErrorKind::Protocol, "the broker's answer has no partitions of the topic")
+                    }
                     None => {
                         found.push(Arc::clone(topic));
                         continue;
