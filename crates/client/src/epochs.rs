@@ -15,7 +15,8 @@ use crate::{
     },
     connection::Connection,
     consumer::{
-        Assignment, ConsumerConfig, EndOffset, Event, OffsetReset, PartitionRange, StartOffset, out_of_range,
+        Assignment, ConsumerConfig, EndOffset, Event, OffsetReset, PartitionRange, StartOffset, cut_short,
+        out_of_range,
     },
     error::{Error, Result},
     offsets::IsolationLevel,
@@ -68,6 +69,26 @@ impl Client {
     /// `operation_timeout`.
     pub async fn epoch_ends(&self, questions: &[EpochQuery]) -> Result<Vec<Result<Option<EpochEnd>>>> {
         self.by_leader("asking where leader epochs end", questions, ask).await
+    }
+
+    /// Makes sure that what is before the start of each range is still what was read under its `last_epoch`: a log that
+    /// was cut short may have grown to the same end again, and where nothing is fetched nothing else would show it.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` for a log that was cut short, or a leader that cannot be reached.
+    pub async fn check_epochs(&self, ranges: &[PartitionRange]) -> Result<()> {
+        let query = |range: &PartitionRange| {
+            Some(EpochQuery::new(range.topic.clone(), range.partition, range.last_epoch?))
+        };
+        let (ranges, queries): (Vec<&PartitionRange>, Vec<EpochQuery>) =
+            ranges.iter().filter_map(|range| Some((range, query(range)?))).unzip();
+        for (range, answer) in ranges.into_iter().zip(self.epoch_ends(&queries).await?) {
+            if let Some(end) = answer?.filter(|end| end.end_offset < range.start) {
+                let error = cut_short(range.start, end.end_offset);
+                return Err(error.with_partition(&range.topic, range.partition));
+            }
+        }
+        Ok(())
     }
 
     /// The leader epoch of the batch that has an offset; None where compaction has left none there, or the log does not

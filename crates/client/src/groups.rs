@@ -360,57 +360,28 @@ async fn fetch_offsets(
         request.topics = topics.map(|topics| topics.into_iter().map(older).collect());
     }
     let response = connection.send(&request, version, connection.request_timeout()).await?.await?;
-    check_answered(&response, group, partitions)
-        .and_then(|()| offsets_of(response))
+    offsets_of(response, group, partitions.unwrap_or_default())
         .map_err(|error| error.with_api(ApiKey::OffsetFetch, Some(version)))
 }
 
-/// Makes sure that each partition is answered, and once: one without an answer is not one without a commit.
-fn check_answered(
-    response: &OffsetFetchResponse,
+/// Flattens the two shapes of the answer. Each partition that was asked for has to be there, and once: one without an
+/// answer is not one without a commit.
+fn offsets_of(
+    response: OffsetFetchResponse,
     group: &str,
-    partitions: Option<&[(Str, i32)]>,
-) -> Result<()> {
-    let mut answered = HashSet::new();
-    let mut take = |topic: &Str, partition: i32| match answered.insert((topic.clone(), partition)) {
-        true => Ok(()),
-        false => {
-            Err(Error::protocol("the answer names the partition twice").with_partition(topic, partition))
-        }
-    };
-    let mut failed = response.error_code.is_err();
-    for topic in &response.topics {
-        topic.partitions.iter().try_for_each(|p| take(&topic.name, p.partition_index))?;
-    }
-    for answer in &response.groups {
-        if *answer.group_id != *group {
-            return Err(Error::protocol(format!("the answer is about group {}", answer.group_id)));
-        }
-        failed |= answer.error_code.is_err();
-        for topic in &answer.topics {
-            topic.partitions.iter().try_for_each(|p| take(&topic.name, p.partition_index))?;
-        }
-    }
-    // The error says more.
-    if failed {
-        return Ok(());
-    }
-    match partitions.unwrap_or_default().iter().find(|asked| !answered.contains(*asked)) {
-        None => Ok(()),
-        Some((topic, partition)) => {
-            Err(Error::protocol("the answer leaves the partition out").with_partition(topic, *partition))
-        }
-    }
-}
-
-/// Flattens the two shapes of the answer.
-fn offsets_of(response: OffsetFetchResponse) -> Result<Vec<CommittedOffset>> {
+    asked: &[(Str, i32)],
+) -> Result<Vec<CommittedOffset>> {
     response.error_code.into_result().map_err(Error::broker)?;
     let mut offsets = Vec::new();
+    let mut answered = HashSet::new();
     let mut take =
         |topic: &Str, partition: i32, code: ErrorCode, offset: i64, epoch: i32, metadata: Option<Str>| {
             if let Err(code) = code.into_result() {
                 return Err(Error::broker(code).with_partition(topic, partition));
+            }
+            if !answered.insert((topic.detach(), partition)) {
+                let error = Error::protocol("the answer names the partition twice");
+                return Err(error.with_partition(topic, partition));
             }
             if offset < -1 {
                 let error = Error::protocol(format!("the answer has the committed offset {offset}"));
@@ -436,14 +407,22 @@ fn offsets_of(response: OffsetFetchResponse) -> Result<Vec<CommittedOffset>> {
             take(&topic.name, p.partition_index, p.error_code, p.committed_offset, epoch, p.metadata)?;
         }
     }
-    for group in response.groups {
-        group.error_code.into_result().map_err(Error::broker)?;
-        for topic in group.topics {
+    for answer in response.groups {
+        if *answer.group_id != *group {
+            return Err(Error::protocol(format!("the answer is about group {}", answer.group_id)));
+        }
+        answer.error_code.into_result().map_err(Error::broker)?;
+        for topic in answer.topics {
             for p in topic.partitions {
                 let epoch = p.committed_leader_epoch;
                 take(&topic.name, p.partition_index, p.error_code, p.committed_offset, epoch, p.metadata)?;
             }
         }
     }
-    Ok(offsets)
+    match asked.iter().find(|asked| !answered.contains(*asked)) {
+        None => Ok(offsets),
+        Some((topic, partition)) => {
+            Err(Error::protocol("the answer leaves the partition out").with_partition(topic, *partition))
+        }
+    }
 }

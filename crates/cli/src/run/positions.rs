@@ -6,8 +6,8 @@ use std::{
 };
 
 use kcopy_client::{
-    Assignment, Client, CommittedOffset, ConsumerConfig, EndOffset, EpochQuery, Error, ErrorKind,
-    PartitionRange, StartOffset, Topic,
+    Assignment, Client, CommittedOffset, ConsumerConfig, EndOffset, Error, ErrorKind, PartitionRange,
+    StartOffset, Topic,
     wire::{ErrorCode, Str, Uuid},
 };
 use regex_lite::Regex;
@@ -98,7 +98,10 @@ pub(super) async fn find(
         }
     }
     if plan.exact.starts.is_empty() && !plan.exact.accept_loss {
-        check_empty(client, &ranges).await?;
+        // Fetching tells of a cut; of the others somebody has to ask.
+        let is_empty = |range: &&PartitionRange| range.end == Some(range.start);
+        let empty: Vec<PartitionRange> = ranges.iter().filter(is_empty).cloned().collect();
+        client.check_epochs(&empty).await?;
     }
     let topic_ids = topics.iter().filter_map(|topic| Some((topic.name.clone(), topic.id?))).collect();
     Ok(Positions { ranges, topic_ids, committed })
@@ -243,31 +246,6 @@ fn end(plan: &Consume, range: &PartitionRange, committed: Option<&CommittedOffse
         End::Pinned => Some(stop.map_or(log_end, |stop| stop.min(log_end))),
         End::Follow => stop,
     }
-}
-
-/// Where nothing is fetched nobody would notice that the log was cut short and has grown to the same end again.
-async fn check_empty(client: &Client, ranges: &[PartitionRange]) -> Result<(), Error> {
-    let is_empty = |range: &&PartitionRange| range.end == Some(range.start);
-    let (ranges, queries): (Vec<&PartitionRange>, Vec<EpochQuery>) = ranges
-        .iter()
-        .filter(is_empty)
-        .filter_map(|range| {
-            Some((range, EpochQuery::new(range.topic.clone(), range.partition, range.last_epoch?)))
-        })
-        .unzip();
-    if queries.is_empty() {
-        return Ok(());
-    }
-    for (range, answer) in ranges.into_iter().zip(client.epoch_ends(&queries).await?) {
-        let Some(end) = answer?.filter(|end| end.end_offset < range.start) else { continue };
-        let message = format!(
-            "the log was cut short at {} and written anew from there, and offset {} is the next to read",
-            end.end_offset, range.start
-        );
-        let error = Error::broker_with_message(ErrorCode::OFFSET_OUT_OF_RANGE, Some(&message));
-        return Err(error.with_partition(&range.topic, range.partition));
-    }
-    Ok(())
 }
 
 /// The leader epoch that was committed with the offset that reading starts at.

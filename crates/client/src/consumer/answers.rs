@@ -17,7 +17,7 @@ use super::{
     config::OffsetReset,
     driver::{BrokerState, Done, Driver, end_of},
     partition::{Partition, Phase, Place},
-    start::out_of_range,
+    start::{cut_short, out_of_range},
 };
 use crate::{
     connection::Connection,
@@ -343,10 +343,7 @@ impl Driver {
         let partition = &mut self.partitions[at];
         let position = partition.position;
         if self.config.offset_reset == OffsetReset::Error {
-            let message = format!(
-                "the log was cut short at {end} and written anew from there, and offset {position} is the next to read"
-            );
-            let error = Error::broker_with_message(ErrorCode::OFFSET_OUT_OF_RANGE, Some(&message));
+            let error = cut_short(position, end);
             return Err(partition.named(error));
         }
         tracing::warn!(

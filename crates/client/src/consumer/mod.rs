@@ -18,7 +18,7 @@ use std::{collections::VecDeque, sync::Arc};
 use kcopy_wire::Str;
 use tokio::sync::mpsc;
 
-pub(crate) use self::start::out_of_range;
+pub(crate) use self::start::{cut_short, out_of_range};
 use self::{batch::RawBatch, driver::Driver};
 pub use self::{
     batch::{FetchedBatch, Records},

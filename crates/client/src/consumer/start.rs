@@ -102,6 +102,14 @@ fn range(
     })
 }
 
+/// The error about a log that is another one from `end` on, before `offset`.
+pub(crate) fn cut_short(offset: i64, end: i64) -> Error {
+    let message = format!(
+        "the log was cut short at {end} and written anew from there, and offset {offset} is the next to read"
+    );
+    Error::broker_with_message(ErrorCode::OFFSET_OUT_OF_RANGE, Some(&message))
+}
+
 /// The error about an offset that a partition does not have.
 pub(crate) fn out_of_range(offset: i64, log_start_offset: i64, end: i64) -> Error {
     let has = if log_start_offset == end {
