@@ -155,7 +155,7 @@ impl Connections {
                 && slot.backoff.attempts() > 0
                 && !matches!(&*slot.outcome.borrow(), Outcome::Open(_))
         });
-        let is_second = backoff.attempts() == 1 && !is_told;
+        let tells = backoff.attempts() == 1 && !is_told;
         let tried = address.clone();
         let establish = establish(Arc::clone(&self.config), Arc::clone(&self.pool), address.clone());
         tokio::spawn(async move {
@@ -167,7 +167,7 @@ impl Connections {
                 Err(error) => {
                     // Once, and not where the first error is the caller's last: what follows may be tried for as
                     // long as the caller's time lasts.
-                    if is_second {
+                    if tells {
                         tracing::warn!(%error, "a broker cannot be reached and is tried again");
                     } else {
                         tracing::debug!(target: BROKER, broker = %tried, %error, "connecting failed");

@@ -287,14 +287,17 @@ fn find_partition<'a>(
 ) -> Result<&'a mut Partition, ErrorCode> {
     let key = &target.key;
     let uses_topic_ids = plan.context.version >= 13;
-    // A topic that was known by its id may be gone, or another one by now.
-    let lost = target.resolved.as_ref().map(|name| match cluster.topics.get(name) {
-        None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        Some(_) => ErrorCode::INCONSISTENT_TOPIC_ID,
-    });
+    if let Some(name) = &target.resolved
+        && cluster.topics.name_of(&key.topic_id).is_none()
+    {
+        // A topic that was known by its id is gone, or another one by now.
+        return Err(match cluster.topics.get(name) {
+            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Some(_) => ErrorCode::INCONSISTENT_TOPIC_ID,
+        });
+    }
     cluster
-        .find_topic(uses_topic_ids, &key.topic, key.topic_id)
-        .map_err(|error| lost.filter(|_| uses_topic_ids).unwrap_or(error))?
+        .find_topic(uses_topic_ids, &key.topic, key.topic_id)?
         .partition_mut(key.partition)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
